@@ -1,0 +1,76 @@
+package netpoll
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listener is a listening descriptor to be registered with a Poller and given to [Accept].
+type Listener struct {
+	// FD is the descriptor, non-blocking. It belongs to the Listener.
+	FD   int
+	addr net.Addr
+	// original is kept open while FD is in use: closing a unix listener of package net unlinks
+	// its path.
+	original net.Listener
+}
+
+// Listen opens a TCP listener on addr, which reads as for net.Listen. With reusePort several
+// processes, or several listeners of one, may share the port (SO_REUSEPORT), and the kernel spreads
+// connections over them by hash.
+func Listen(addr string, reusePort bool) (*Listener, error) {
+	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if reusePort {
+			ctlErr := c.Control(func(fd uintptr) {
+				err = setInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, "SO_REUSEPORT", 1)
+			})
+			if ctlErr != nil {
+				return ctlErr
+			}
+		}
+		return err
+	}}
+	cfg.SetMultipathTCP(false) // its sockets cost more, and do not take every TCP option
+	l, err := cfg.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return FromListener(l)
+}
+
+// FromListener takes the descriptor of a listener of package net: TCP, unix, or inherited. Close of
+// the Listener closes l too. A listener without a descriptor, such as one of crypto/tls, is an
+// error, and stays the caller's.
+//
+// Accepted sockets inherit TCP_NODELAY from the listener (tcp(7) on Linux), which saves a system
+// call for each of them.
+func FromListener(l net.Listener) (*Listener, error) {
+	sc, ok := l.(syscall.Conn)
+	if !ok {
+		return nil, fmt.Errorf("netpoll: a %T has no descriptor to wait on", l)
+	}
+	fd, err := Take(sc)
+	if err != nil {
+		return nil, fmt.Errorf("netpoll: taking the descriptor of a %T: %w", l, err)
+	}
+	if IsTCP(fd) {
+		if err := SetNoDelay(fd); err != nil {
+			unix.Close(fd)
+			return nil, err
+		}
+	}
+	return &Listener{FD: fd, addr: l.Addr(), original: l}, nil
+}
+
+// Addr is the address listened on.
+func (l *Listener) Addr() net.Addr { return l.addr }
+
+// Close stops listening. FD must have been removed from its poller.
+func (l *Listener) Close() error {
+	unix.Close(l.FD)
+	return l.original.Close()
+}

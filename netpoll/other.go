@@ -1,0 +1,44 @@
+//go:build !linux
+
+package netpoll
+
+import (
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// What follows lets packages that build on this one compile everywhere; the documentation of each
+// name is that of its Linux twin. Nothing here works.
+
+func newEpoll() (Poller, error)  { return nil, ErrUnsupported }
+func newEasyGo() (Poller, error) { return nil, ErrUnsupported }
+
+// Listener is unsupported here.
+type Listener struct{ FD int }
+
+func (l *Listener) Addr() net.Addr { return nil }
+func (l *Listener) Close() error   { return ErrUnsupported }
+
+func Listen(string, bool) (*Listener, error)          { return nil, ErrUnsupported }
+func FromListener(net.Listener) (*Listener, error)    { return nil, ErrUnsupported }
+func Accept(int) (int, netip.AddrPort, error)         { return -1, netip.AddrPort{}, ErrUnsupported }
+func Recv(int, []byte) (int, error)                   { return 0, ErrUnsupported }
+func Send(int, []byte) (int, error)                   { return 0, ErrUnsupported }
+func SendV(int, [][]byte) (int, error)                { return 0, ErrUnsupported }
+func Connect(netip.AddrPort, netip.Addr) (int, error) { return -1, ErrUnsupported }
+func ConnectError(int) error                          { return ErrUnsupported }
+func CloseWrite(int) error                            { return ErrUnsupported }
+func Shut(int) error                                  { return ErrUnsupported }
+func Close(int) error                                 { return ErrUnsupported }
+func SetNoDelay(int) error                            { return ErrUnsupported }
+func SetUserTimeout(int, time.Duration) error         { return ErrUnsupported }
+func SetSendBuffer(int, int) error                    { return ErrUnsupported }
+func LocalAddr(int) (netip.AddrPort, error)           { return netip.AddrPort{}, ErrUnsupported }
+func RemoteAddr(int) (netip.AddrPort, error)          { return netip.AddrPort{}, ErrUnsupported }
+func Take(syscall.Conn) (int, error)                  { return -1, ErrUnsupported }
+func NetConn(int) (net.Conn, error)                   { return nil, ErrUnsupported }
+func IsTCP(int) bool                                  { return false }
+func IsTransient(error) bool                          { return false }
+func IsExhausted(error) bool                          { return false }
