@@ -8,6 +8,7 @@ import (
 	"time"
 
 	easygo "github.com/mailru/easygo/netpoll"
+	"golang.org/x/sys/unix"
 )
 
 // easyGoQueue bounds the events that wait between easygo's goroutine and Wait. When it is full the
@@ -16,9 +17,11 @@ const easyGoQueue = 1024
 
 // easyGoPoller turns easygo's callbacks into a pull-style Wait.
 //
-// easygo.Epoll runs a goroutine of its own, which may call the callback of a registration after its
-// Del, even when the number was registered anew. Each callback here is bound to its token, so what
-// comes late comes under the old token, as the contract demands.
+// easygo.Epoll runs a goroutine of its own, which takes a batch from the kernel, looks the callbacks
+// up by descriptor, and calls them. When a number is removed and registered anew meanwhile, either
+// the old callback is called late, or the new one for what happened to the old registration. Each
+// callback here is bound to its token, so the first comes under the old token, as the contract
+// demands; against the second, see genuine.
 type easyGoPoller struct {
 	epoll *easygo.Epoll
 	queue chan Event
@@ -46,24 +49,20 @@ func newEasyGo() (Poller, error) {
 
 // Wait implements Poller.
 func (p *easyGoPoller) Wait(events []Event, timeout time.Duration) (int, error) {
-	var expired <-chan time.Time
-	switch {
-	case timeout > 0:
-		timer := time.NewTimer(timeout)
-		defer timer.Stop()
-		expired = timer.C
-	case timeout == 0:
-		closed := make(chan time.Time)
-		close(closed)
-		expired = closed
-	}
 	select {
 	case <-p.done:
 		return 0, ErrClosed
 	default:
 	}
-	if n := p.take(events, 0); n > 0 {
+	// A Wait that doesn't block ends here, and leaves a Wake for one that does.
+	if n := p.take(events, 0); n > 0 || timeout == 0 {
 		return n, nil
+	}
+	var expired <-chan time.Time
+	if timeout > 0 {
+		timer := time.NewTimer(timeout)
+		defer timer.Stop()
+		expired = timer.C
 	}
 	select {
 	case ev := <-p.queue:
@@ -109,14 +108,35 @@ func (p *easyGoPoller) add(fd int, tok Token, want Interest) error {
 	if p.closed {
 		return ErrClosed
 	}
-	err := p.epoll.Add(fd, easygo.EpollEvent(epollBits(want)), func(bits easygo.EpollEvent) {
-		p.deliver(Event{Token: tok, Ready: readyOf(uint32(bits))})
+	first := true
+	err := p.epoll.Add(fd, easygo.EpollEvent(epollBits(want)), func(event easygo.EpollEvent) {
+		bits := uint32(event)
+		if first {
+			first = false
+			bits = genuine(fd, bits, want)
+		}
+		p.deliver(Event{Token: tok, Ready: readyOf(bits)})
 	})
 	if err != nil && !errors.Is(err, easygo.ErrRegistered) {
 		// easygo remembers a descriptor whose registration failed, and would refuse it ever after.
 		p.epoll.Del(fd)
 	}
 	return easyGoError("add", err)
+}
+
+// genuine keeps those bits of a registration's first event that are true of its descriptor now. The
+// event may have been taken from the kernel for a registration that had the number before. Only the
+// first may: easygo has one batch in hand at a time, and a batch has a descriptor once.
+func genuine(fd int, bits uint32, want Interest) uint32 {
+	bits &= epollBits(want) | unix.EPOLLERR | unix.EPOLLHUP
+	if bits == 0 {
+		return 0
+	}
+	now := []unix.PollFd{{Fd: int32(fd), Events: int16(bits)}} // poll(2) has the same bits
+	if _, err := unix.Poll(now, 0); err != nil {
+		return bits
+	}
+	return bits & uint32(uint16(now[0].Revents))
 }
 
 // deliver runs on easygo's goroutine.

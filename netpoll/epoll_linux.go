@@ -3,6 +3,7 @@ package netpoll
 import (
 	"errors"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,8 +24,12 @@ type epollPoller struct {
 
 	// woken is set before the deadline that interrupts a parked Wait, and looked at after Wait set
 	// a deadline of its own; so one of the two always sees the other.
-	woken  atomic.Bool
-	closed atomic.Bool
+	woken atomic.Bool
+
+	// mu is held for reading around every system call on fd, so that Close can't give the number
+	// back, and somebody else open it, between the look at closed and the call.
+	mu     sync.RWMutex
+	closed bool
 
 	// Scratch of the one goroutine in Wait. collect is bound once, because a method value made at
 	// each call would be allocated at each call.
@@ -72,12 +77,10 @@ func collectEvents(fd int, raw []unix.EpollEvent) (int, error) {
 
 // Wait implements Poller.
 func (p *epollPoller) Wait(events []Event, timeout time.Duration) (int, error) {
-	if p.closed.Load() {
-		return 0, ErrClosed
-	}
-	if len(p.raw) < len(events) {
+	if cap(p.raw) < len(events) {
 		p.raw = make([]unix.EpollEvent, len(events))
 	}
+	p.raw = p.raw[:len(events)]
 	if err := p.park(timeout); err != nil {
 		return 0, err
 	}
@@ -90,8 +93,8 @@ func (p *epollPoller) Wait(events []Event, timeout time.Duration) (int, error) {
 // park fills p.raw[:p.n], after sleeping if it may.
 func (p *epollPoller) park(timeout time.Duration) error {
 	// The first look is free of the runtime's locks and timers: under load it finds something.
-	if p.collect(0); p.n != 0 || p.err != nil || timeout == 0 {
-		return p.outcome(p.err)
+	if err := p.look(); p.n != 0 || err != nil || timeout == 0 {
+		return err
 	}
 	var deadline time.Time
 	if timeout > 0 {
@@ -111,12 +114,24 @@ func (p *epollPoller) park(timeout time.Duration) error {
 	return p.outcome(err)
 }
 
+// look collects once.
+func (p *epollPoller) look() error {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.closed {
+		return ErrClosed
+	}
+	p.collect(0)
+	return p.err
+}
+
 func (p *epollPoller) outcome(err error) error {
-	switch {
-	case err == nil, errors.Is(err, os.ErrDeadlineExceeded):
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil
-	case p.closed.Load(), errors.Is(err, os.ErrClosed):
-		p.n = 0
+	}
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.closed {
 		return ErrClosed
 	}
 	return err
@@ -145,16 +160,15 @@ func (p *epollPoller) Remove(fd int) error {
 }
 
 func (p *epollPoller) ctl(name string, op, fd int, tok Token, want Interest) error {
-	if p.closed.Load() {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.closed {
 		return ErrClosed
 	}
 	// The 64 bits of user data are the token, so an event needs no look-up by descriptor and a
 	// closed one can't be taken for its successor.
 	ev := unix.EpollEvent{Events: epollBits(want), Fd: int32(uint32(tok)), Pad: int32(uint32(tok >> 32))}
 	if err := unix.EpollCtl(p.fd, op, fd, &ev); err != nil {
-		if p.closed.Load() {
-			return ErrClosed
-		}
 		return os.NewSyscallError("epoll_ctl "+name, err)
 	}
 	return nil
@@ -162,16 +176,20 @@ func (p *epollPoller) ctl(name string, op, fd int, tok Token, want Interest) err
 
 // Close implements Poller.
 func (p *epollPoller) Close() error {
-	if p.closed.Swap(true) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
 		return ErrClosed
 	}
+	p.closed = true
 	return p.file.Close()
 }
 
 func epollBits(want Interest) uint32 {
-	bits := uint32(unix.EPOLLET & 0xffffffff)
+	// The kernel reports errors, and hang-ups of both ways, unasked, but not the peer's end alone.
+	bits := uint32(unix.EPOLLET&0xffffffff) | unix.EPOLLRDHUP
 	if want&Read != 0 {
-		bits |= unix.EPOLLIN | unix.EPOLLRDHUP
+		bits |= unix.EPOLLIN
 	}
 	if want&Write != 0 {
 		bits |= unix.EPOLLOUT

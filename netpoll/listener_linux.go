@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,7 @@ type Listener struct {
 	// original is kept open while FD is in use: closing a unix listener of package net unlinks
 	// its path.
 	original net.Listener
+	closed   atomic.Bool
 }
 
 // Listen opens a TCP listener on addr, which reads as for net.Listen. With reusePort several
@@ -35,11 +37,16 @@ func Listen(addr string, reusePort bool) (*Listener, error) {
 		return err
 	}}
 	cfg.SetMultipathTCP(false) // its sockets cost more, and do not take every TCP option
-	l, err := cfg.Listen(context.Background(), "tcp", addr)
+	original, err := cfg.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return FromListener(l)
+	l, err := FromListener(original)
+	if err != nil {
+		original.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // FromListener takes the descriptor of a listener of package net: TCP, unix, or inherited. Close of
@@ -69,8 +76,12 @@ func FromListener(l net.Listener) (*Listener, error) {
 // Addr is the address listened on.
 func (l *Listener) Addr() net.Addr { return l.addr }
 
-// Close stops listening. FD must have been removed from its poller.
+// Close stops listening. FD must have been removed from its poller. A second Close answers
+// net.ErrClosed, and leaves alone whoever got the number of FD by then.
 func (l *Listener) Close() error {
+	if l.closed.Swap(true) {
+		return net.ErrClosed
+	}
 	unix.Close(l.FD)
 	return l.original.Close()
 }

@@ -2,8 +2,10 @@ package netpoll
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -75,8 +77,13 @@ func Send(fd int, p []byte) (int, error) {
 	}
 }
 
-// SendV is Send for several slices in one system call, in their order.
+// maxSlices is the most that one system call takes (IOV_MAX; UIO_MAXIOV in linux/uio.h).
+const maxSlices = 1024
+
+// SendV is Send for several slices in one system call, in their order. Of more than 1,024 slices it
+// sends the first.
 func SendV(fd int, bufs [][]byte) (int, error) {
+	bufs = bufs[:min(len(bufs), maxSlices)]
 	for {
 		n, err := unix.SendmsgBuffers(fd, bufs, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		switch err {
@@ -156,9 +163,14 @@ func SetNoDelay(fd int) error {
 }
 
 // SetUserTimeout bounds how long sent bytes may stay unacknowledged before the kernel gives the
-// connection up (TCP_USER_TIMEOUT, RFC 5482), in whole milliseconds.
+// connection up (TCP_USER_TIMEOUT, RFC 5482), in whole milliseconds, rounded up. Zero means the
+// system's own bound, some 15 minutes.
 func SetUserTimeout(fd int, d time.Duration) error {
-	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT", int(d.Milliseconds()))
+	ms := d.Milliseconds()
+	if d%time.Millisecond > 0 {
+		ms++ // or else a very short bound would turn into none
+	}
+	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT", int(min(ms, math.MaxInt32)))
 }
 
 // SetSendBuffer bounds the bytes that the kernel holds for the peer (SO_SNDBUF). The kernel doubles
@@ -247,12 +259,9 @@ func IsExhausted(err error) bool {
 	return false
 }
 
-func errnoOf(err error) syscall.Errno {
-	if e, ok := err.(*os.SyscallError); ok {
-		errno, _ := e.Err.(syscall.Errno)
-		return errno
-	}
-	return 0
+func errnoOf(err error) (errno syscall.Errno) {
+	errors.As(err, &errno)
+	return errno
 }
 
 // sockError keeps the error that comes all the time free of allocation.

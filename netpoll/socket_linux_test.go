@@ -1,0 +1,363 @@
+package netpoll
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func option(t *testing.T, fd, level, name int) int {
+	t.Helper()
+	value, err := unix.GetsockoptInt(fd, level, name)
+	must(t, err)
+	return value
+}
+
+// checkRaw fails unless fd is as everything in this package wants it.
+func checkRaw(t *testing.T, fd int) {
+	t.Helper()
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+		t.Errorf("flags %#x, %v: not non-blocking", flags, err)
+	}
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+		t.Errorf("descriptor flags %#x, %v: not closed on exec", flags, err)
+	}
+	if IsTCP(fd) && option(t, fd, unix.IPPROTO_TCP, unix.TCP_NODELAY) == 0 {
+		t.Error("TCP_NODELAY is off")
+	}
+}
+
+func TestRecv(t *testing.T) {
+	t.Parallel()
+	families(t, func(t *testing.T, pair family) {
+		a, b := pair(t)
+		buf := make([]byte, 4)
+		if n, err := Recv(a.fd, buf); n != 0 || err != ErrWouldBlock {
+			t.Errorf("of nothing: %d, %v", n, err)
+		}
+		b.send("abcdef")
+		a.await(unix.POLLIN)
+		if n, err := Recv(a.fd, buf); string(buf[:n]) != "abcd" || err != nil {
+			t.Errorf("%q, %v", buf[:n], err)
+		}
+		must(t, CloseWrite(b.fd))
+		if n, err := Recv(a.fd, buf); string(buf[:n]) != "ef" || err != nil {
+			t.Errorf("%q, %v", buf[:n], err)
+		}
+		a.ends()
+		a.ends()
+		if n, err := Recv(-1, buf); n != 0 || !errors.Is(err, unix.EBADF) {
+			t.Errorf("of no descriptor: %d, %v", n, err)
+		}
+	})
+}
+
+// senders are Send and SendV as one function.
+var senders = map[string]func(fd int, p []byte) (int, error){
+	"Send":  Send,
+	"SendV": func(fd int, p []byte) (int, error) { return SendV(fd, slices.Collect(slices.Chunk(p, 999))) },
+}
+
+func TestSend(t *testing.T) {
+	t.Parallel()
+	for name, send := range senders {
+		t.Run(name, func(t *testing.T) {
+			families(t, func(t *testing.T, pair family) {
+				testPartialSend(t, send, pair)
+				testSendToNobody(t, send, pair)
+			})
+		})
+	}
+}
+
+// testPartialSend gives more than the kernel takes, and looks whether the stream is what was given.
+func testPartialSend(t *testing.T, send func(int, []byte) (int, error), pair family) {
+	a, b := pair(t)
+	must(t, SetSendBuffer(a.fd, 64<<10))
+	const numbers = 1 << 20
+	var all []byte
+	for i := range numbers {
+		all = append(all, byte(i), byte(i>>8), byte(i>>16))
+	}
+	var got []byte
+	var partial, refused bool
+	for left := all; len(got) < len(all); {
+		for len(left) > 0 {
+			n, err := send(a.fd, left)
+			if err != nil && (err != ErrWouldBlock || n != 0) {
+				t.Fatalf("%d, %v", n, err)
+			}
+			partial = partial || n > 0 && n < len(left)
+			refused = refused || err != nil
+			if left = left[n:]; err != nil {
+				break
+			}
+		}
+		b.await(unix.POLLIN)
+		more, err := b.drain()
+		if got = append(got, more...); err != ErrWouldBlock {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(got, all) || !partial || !refused {
+		t.Errorf("the same: %v, taken in part: %v, ErrWouldBlock: %v", bytes.Equal(got, all), partial, refused)
+	}
+}
+
+// testSendToNobody would die of SIGPIPE on descriptor 1, and does not on others because Go ignores
+// it; what can be seen is the error.
+func testSendToNobody(t *testing.T, send func(int, []byte) (int, error), pair family) {
+	a, b := pair(t)
+	b.close()
+	a.await(unix.POLLRDHUP)
+	for end := time.Now().Add(bound); ; { // TCP learns by the answer to the first bytes
+		n, err := send(a.fd, []byte("anybody there?"))
+		if errors.Is(err, unix.EPIPE) && n == 0 {
+			return
+		}
+		if err != nil && !errors.Is(err, unix.ECONNRESET) || time.Now().After(end) {
+			t.Fatalf("%d, %v, want EPIPE", n, err)
+		}
+	}
+}
+
+// TestSendVMany gives more slices than the kernel takes in one call (IOV_MAX, 1024).
+func TestSendVMany(t *testing.T) {
+	t.Parallel()
+	a, b := unixPair(t)
+	var bufs [][]byte
+	for i := range 1500 {
+		bufs = append(bufs, fmt.Appendf(nil, "%d,", i))
+	}
+	all := bytes.Join(bufs, nil)
+	n, err := SendV(a.fd, bufs)
+	if err != nil || n == 0 || !bytes.HasPrefix(all, all[:n]) {
+		t.Fatalf("%d of %d bytes, %v", n, len(all), err)
+	}
+	b.receives(string(all[:n]))
+	if n, err := SendV(a.fd, nil); n != 0 || err != nil {
+		t.Errorf("nothing: %d, %v", n, err)
+	}
+	if n, err := SendV(a.fd, [][]byte{nil, []byte("x"), {}, []byte("y")}); n != 2 || err != nil {
+		t.Errorf("with empty slices: %d, %v", n, err)
+	}
+	b.receives("xy")
+}
+
+func TestConnect(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		t.Run(host, func(t *testing.T) {
+			addr := loopback(t, host)
+			l := listen(t, addr)
+			client := dial(t, l)
+			checkRaw(t, client.fd)
+			server, peer := accept(t, l)
+			local, err := LocalAddr(client.fd)
+			if err != nil || local != peer || peer.Addr() != netip.MustParseAddr(host) {
+				t.Errorf("the peer is %v, and calls itself %v, %v", peer, local, err)
+			}
+			for end, want := range map[*sock]netip.AddrPort{client: addressOf(l), server: peer} {
+				if remote, err := RemoteAddr(end.fd); remote != want || err != nil {
+					t.Errorf("RemoteAddr is %v, %v, want %v", remote, err, want)
+				}
+			}
+		})
+	}
+}
+
+// loopback is a free port of host, or skips the test on a machine that has no such host.
+func loopback(t *testing.T, host string) string {
+	addr := net.JoinHostPort(host, "0")
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Skip(err)
+	}
+	l.Close()
+	return addr
+}
+
+func addressOf(l *Listener) netip.AddrPort { return netip.MustParseAddrPort(l.Addr().String()) }
+
+func TestConnectFromSource(t *testing.T) {
+	t.Parallel()
+	l := listen(t, "127.0.0.1:0")
+	for _, source := range []string{"127.0.0.2", "127.0.1.3"} {
+		fd, err := Connect(addressOf(l), netip.MustParseAddr(source))
+		must(t, err)
+		own(t, fd)
+		if _, peer := accept(t, l); peer.Addr().String() != source {
+			t.Errorf("from %v, want %v", peer, source)
+		}
+	}
+	for _, source := range []string{"192.0.2.1", "::1"} { // not here, and of the other family
+		if fd, err := Connect(addressOf(l), netip.MustParseAddr(source)); err == nil || fd != -1 {
+			t.Errorf("from %s: descriptor %d, %v", source, fd, err)
+		}
+	}
+}
+
+// TestConnectEnds: an attempt is over when its descriptor is Writable, however it ended.
+func TestConnectEnds(t *testing.T) {
+	t.Parallel()
+	backends(t, func(t *testing.T, b Backend) {
+		p, l := open(t, b), listen(t, "127.0.0.1:0")
+		fd, err := Connect(addressOf(l), netip.Addr{})
+		must(t, err)
+		add(t, p, own(t, fd), 1, Read|Write)
+		expect(t, p, 1, Writable)
+		must(t, ConnectError(fd))
+		refusing := refusal(t)
+		if fd, err = Connect(refusing, netip.Addr{}); err != nil {
+			checkRefused(t, err) // loopback may answer before connect returns
+			return
+		}
+		add(t, p, own(t, fd), 2, Write)
+		expect(t, p, 2, Readable|Writable|HangUp|Failed)
+		checkRefused(t, ConnectError(fd))
+	})
+}
+
+// refusal is an address where nobody listens: the port is bound, so nobody else gets it meanwhile.
+func refusal(t *testing.T) netip.AddrPort {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	own(t, fd)
+	must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	addr, err := LocalAddr(fd)
+	must(t, err)
+	return addr
+}
+
+func checkRefused(t *testing.T, err error) {
+	t.Helper()
+	if !errors.Is(err, unix.ECONNREFUSED) || !strings.Contains(err.Error(), "connect") {
+		t.Errorf("got %v, want a refused connect", err)
+	}
+}
+
+func TestUnixHasNoAddrPort(t *testing.T) {
+	t.Parallel()
+	a, _ := unixPair(t)
+	for _, of := range []func(int) (netip.AddrPort, error){LocalAddr, RemoteAddr} {
+		if addr, err := of(a.fd); addr.IsValid() || err != nil {
+			t.Errorf("%v, %v", addr, err)
+		}
+	}
+	if IsTCP(a.fd) {
+		t.Error("a unix socket is TCP")
+	}
+	if _, err := RemoteAddr(-1); err == nil {
+		t.Error("no descriptor has an address")
+	}
+}
+
+func TestTake(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	must(t, err)
+	defer conn.Close()
+	accepted, err := l.Accept()
+	must(t, err)
+	fd, err := Take(accepted.(*net.TCPConn))
+	must(t, err)
+	taken := own(t, fd)
+	checkRaw(t, fd)
+	must(t, accepted.Close())
+	checkRaw(t, fd)
+	if n, err := Recv(fd, make([]byte, 1)); err != ErrWouldBlock {
+		t.Errorf("Recv: %d, %v", n, err)
+	}
+	conn.Write([]byte("still there?"))
+	taken.receives("still there?")
+	taken.send("yes")
+	buf := make([]byte, 3)
+	if _, err := io.ReadFull(conn, buf); string(buf) != "yes" {
+		t.Errorf("%q, %v", buf, err)
+	}
+	if fd, err := Take(accepted.(*net.TCPConn)); err == nil || fd != -1 {
+		t.Errorf("of a closed connection: %d, %v", fd, err)
+	}
+}
+
+func TestNetConn(t *testing.T) {
+	t.Parallel()
+	families(t, func(t *testing.T, pair family) {
+		a, b := pair(t)
+		conn, err := NetConn(a.fd)
+		a.fd = -1 // now conn's
+		must(t, err)
+		conn.Write([]byte("through net"))
+		b.receives("through net")
+		must(t, conn.Close())
+		b.ends()
+	})
+}
+
+func TestSocketOptions(t *testing.T) {
+	t.Parallel()
+	a, _ := tcpPair(t)
+	must(t, SetSendBuffer(a.fd, 50_000))
+	if got := option(t, a.fd, unix.SOL_SOCKET, unix.SO_SNDBUF); got != 100_000 {
+		t.Errorf("SO_SNDBUF is %d, want twice what was set", got)
+	}
+	for set, want := range map[time.Duration]int{
+		1500 * time.Millisecond: 1500,
+		time.Microsecond:        1, // zero would mean the system's default, some 15 minutes
+		1 << 62:                 1<<31 - 1,
+		0:                       0,
+	} {
+		must(t, SetUserTimeout(a.fd, set))
+		if got := option(t, a.fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); got != want {
+			t.Errorf("TCP_USER_TIMEOUT of %v is %d ms, want %d", set, got, want)
+		}
+	}
+	u, _ := unixPair(t)
+	for name, err := range map[string]error{
+		"TCP_NODELAY":      SetNoDelay(u.fd),
+		"TCP_USER_TIMEOUT": SetUserTimeout(u.fd, time.Second),
+		"SO_SNDBUF":        SetSendBuffer(-1, 1),
+	} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("the error %v does not name %s", err, name)
+		}
+	}
+}
+
+func TestErrorKinds(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]struct{ transient, exhausted bool }{
+		os.NewSyscallError("accept4", unix.EPROTO):                      {transient: true},
+		os.NewSyscallError("accept4", unix.EPERM):                       {transient: true},
+		os.NewSyscallError("accept4", unix.EMFILE):                      {exhausted: true},
+		os.NewSyscallError("socket", unix.ENFILE):                       {exhausted: true},
+		fmt.Errorf("wrapped: %w", os.NewSyscallError("x", unix.ENOMEM)): {exhausted: true},
+		setInt(-1, unix.SOL_SOCKET, unix.SO_SNDBUF, "SO_SNDBUF", 1):     {},
+		os.NewSyscallError("accept4", unix.EINVAL):                      {},
+		syscall.EMFILE: {exhausted: true},
+		ErrWouldBlock:  {},
+		io.EOF:         {},
+	} {
+		if IsTransient(err) != want.transient || IsExhausted(err) != want.exhausted {
+			t.Errorf("%v: transient %v, exhausted %v", err, IsTransient(err), IsExhausted(err))
+		}
+	}
+	if IsTransient(nil) || IsExhausted(nil) {
+		t.Error("no error is an error")
+	}
+}

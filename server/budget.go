@@ -1,0 +1,26 @@
+package server
+
+import "sync/atomic"
+
+// budget bounds the bytes that the whole process holds for one purpose. It may be used from any
+// goroutine.
+type budget struct {
+	limit int64
+	used  atomic.Int64
+}
+
+// take reserves n bytes, or tells that they are not to be had.
+func (b *budget) take(n int64) bool {
+	if b.used.Add(n) > b.limit {
+		b.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+// give returns n bytes. Giving back what was not taken is a programmer's error.
+func (b *budget) give(n int64) {
+	if n != 0 && b.used.Add(-n) < 0 {
+		panic("server: budget returned twice")
+	}
+}

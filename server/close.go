@@ -1,0 +1,257 @@
+package server
+
+import (
+	"errors"
+
+	"github.com/gobwas/ws"
+
+	"github.com/stillpool/stillpool/netpoll"
+	"github.com/stillpool/stillpool/server/wheel"
+)
+
+// This file ends connections. What changes the stage wants the connection's lock held; finish and
+// end belong to the holder of the turn, who then never gives it back.
+
+// Cause says who or what ended a connection.
+type Cause uint8
+
+// The causes.
+const (
+	PeerClosed    Cause = iota + 1 // the peer sent a close frame; Code and Reason are its
+	PeerGone                       // the stream ended or failed without a close frame; Err says how
+	ClosedLocally                  // Conn.CloseWith or Conn.Close
+	BadInput                       // the peer broke the protocol or a limit; Err is a *ProtocolError
+	TooSlow                        // the peer read too slowly: full backlog or write timeout
+	Idle                           // nothing came for Options.IdleTimeout
+	Panicked                       // a handler panicked
+	ShutDown                       // Server.Shutdown or Server.Close
+)
+
+// String names the cause.
+func (c Cause) String() string {
+	names := [...]string{"unknown", "peer closed", "peer gone", "closed locally", "bad input",
+		"too slow", "idle", "handler panicked", "server shut down"}
+	if int(c) < len(names) {
+		return names[c]
+	}
+	return names[0]
+}
+
+// Closing says why a connection ended.
+type Closing struct {
+	Cause Cause
+	// Code is what the peer's close frame said if it closed, else what the server's said;
+	// CodeNone if that had none, CodeAbnormal if there was no close frame.
+	Code Code
+	// Reason is the text with the code. From a peer it is valid UTF-8 and otherwise anything.
+	Reason string
+	// Err is the error behind the cause, or nil.
+	Err error
+}
+
+// conclude notes why the connection ends. The first cause stays.
+func (c *Conn) conclude(why Closing) {
+	if x := c.extra(); x.end == nil {
+		x.end = &why
+	}
+}
+
+// kill marks the connection dead: nothing more is sent or read. The holder of the turn finishes it.
+func (c *Conn) kill(why Closing) {
+	if !c.state.has(stDead | stGone) {
+		c.conclude(why)
+		c.state |= stDead
+	}
+}
+
+// lose is kill for an error of the socket's, met on the way out. It returns what the caller of a
+// send is told.
+func (c *Conn) lose(err error) error {
+	c.kill(Closing{Cause: PeerGone, Code: CodeAbnormal, Err: err})
+	c.nudge()
+	return ErrClosed
+}
+
+// startClose begins the close handshake from this side.
+func (c *Conn) startClose(why Closing) error {
+	if c.state.has(stCloseSent | stDead | stGone) {
+		return ErrClosed
+	}
+	c.conclude(why)
+	c.sayClose(why.Code, why.Reason)
+	return nil
+}
+
+// sayClose sends a close frame, behind what is queued. Section 5.5.1: nothing is sent after it.
+func (c *Conn) sayClose(code Code, reason string) {
+	var buf [maxControl + 2]byte
+	c.control(appendClose(buf[:0], code, reason))
+	c.state |= stCloseSent
+	c.state &^= stTickOwed
+	c.every = 0
+	c.stageEnds(c.loop.srv.closeTimeout())
+}
+
+// stageEnds sets the time at which the present stage is over.
+func (c *Conn) stageEnds(after wheel.Time) {
+	c.at = c.loop.srv.now() + after
+	c.placeSooner()
+}
+
+// peerClosed takes the peer's close frame and answers it, unless it is an answer itself.
+func (c *Conn) peerClosed(w *worker, payload []byte) {
+	code, reason, err := parseClose(payload)
+	if err != nil {
+		c.fail(w, err)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state |= stCloseTaken
+	if !c.state.has(stCloseSent | stDead) {
+		c.conclude(Closing{Cause: PeerClosed, Code: code, Reason: reason})
+		c.sayClose(code, "") // section 5.5.1: "typically echos the status code it received"
+	}
+	w.stage = c.state
+}
+
+// fail ends the connection over what the peer sent (section 7.1.7): it is told why, and nothing
+// more of it is processed.
+func (c *Conn) fail(w *worker, err error) {
+	var wrong *ProtocolError
+	errors.As(err, &wrong)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.loop.stats.badInput.Add(1)
+	c.startClose(Closing{Cause: BadInput, Code: wrong.Code, Reason: wrong.Reason, Err: err})
+	c.lastWords()
+	w.stage = c.state
+}
+
+// lastWords ends the sending side for good: once what is queued is sent, the stream is half closed
+// and what still comes is read and dropped, within bounds. Closing at once would make the kernel
+// answer unread bytes with a reset, which can overtake and destroy what was said.
+func (c *Conn) lastWords() {
+	c.state |= stLinger
+	c.state &^= stTickOwed
+	if c.out == nil {
+		c.wordsSaid()
+	} else {
+		c.stageEnds(c.loop.srv.closeTimeout())
+	}
+}
+
+// wordsSaid runs when nothing waits to be sent any more.
+func (c *Conn) wordsSaid() {
+	if c.state.has(stLinger) && !c.state.has(stDead|stGone) {
+		c.closeWrite()
+		c.stageEnds(wheel.Time(lingerTime.Milliseconds()))
+	}
+	c.nudge()
+}
+
+// settle ends a connection whose close handshake is complete: both close frames went, and nothing
+// unread is left that would turn the end into a reset.
+func (c *Conn) settle() {
+	const both = stCloseSent | stCloseTaken
+	if c.state&both == both && !c.state.has(stReadable|stLinger|stDead) && c.out == nil {
+		c.state |= stDead
+	}
+}
+
+// linger counts what is read after the last words.
+func (c *Conn) linger(n int) {
+	in := c.ownInbound()
+	if in.lingered += n; in.lingered > lingerBytes {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.kill(Closing{Cause: PeerGone, Code: CodeAbnormal})
+	}
+}
+
+// control sends a control frame or an HTTP answer. These may exceed backlog and budget, each
+// connection by what it may have of them at once: a pong for each ping of one read, and one close.
+func (c *Conn) control(frame []byte) {
+	if c.state.has(stCloseSent | stDead | stGone) {
+		return
+	}
+	n := 0
+	if c.out == nil && !c.state.has(stCork) {
+		var err error
+		if n, err = c.send(frame); err != nil && err != netpoll.ErrWouldBlock {
+			c.lose(err)
+			return
+		}
+		if n == len(frame) {
+			return
+		}
+	}
+	if c.out == nil {
+		c.out = backlogs.Get().(*backlog)
+	}
+	before := c.out.held
+	c.out.add(nil, frame[n:], c.loop.srv.now())
+	c.loop.srv.outbound.used.Add(int64(c.out.held - before))
+	if !c.state.has(stCork) {
+		c.waitWritable()
+	}
+}
+
+// pong answers a ping with its own payload (section 5.5.2).
+func (c *Conn) pong(payload []byte) {
+	var buf [maxControl + 2]byte
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.control(appendFrame(buf[:0], ws.OpPong, payload))
+}
+
+// finish takes the connection apart, and tells whether the close event is now to be delivered.
+func (c *Conn) finish(w *worker) (deliver bool) {
+	c.mu.Lock()
+	fd := int(c.fd)
+	tell := c.state.has(stAnnounced) && c.ep.opts.OnClose != nil
+	c.state |= stGone | stDead
+	if tell {
+		c.state |= stEnding
+	}
+	c.fd = -1
+	c.dropBacklog()
+	c.mu.Unlock()
+	c.dropInbound()
+	c.loop.remove(c)
+	c.loop.poll.Remove(fd) // fails only when the poller is closed, which forgets everything anyway
+	netpoll.Close(fd)
+	c.loop.srv.descriptorFreed()
+	if !tell {
+		c.leave()
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.takeEnd(w) == taskEnd
+}
+
+// takeEnd takes the close event if w may deliver it, and otherwise hands it over.
+func (c *Conn) takeEnd(w *worker) task {
+	if w.mayClose(c.ep) {
+		c.state &^= stEnding
+		return taskEnd
+	}
+	c.handOver(&c.loop.srv.pool.closes, stJob)
+	return taskNone
+}
+
+// end delivers the close event, the last of all.
+func (c *Conn) end(w *worker) {
+	c.callClose(w, *c.ext.end)
+	c.leave()
+}
+
+// leave takes the connection out of all counts.
+func (c *Conn) leave() {
+	if c.ep != nil {
+		c.ep.open.Add(-1)
+		c.loop.stats.closed.Add(1)
+	}
+	c.loop.srv.left()
+}

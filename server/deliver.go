@@ -1,0 +1,233 @@
+package server
+
+import (
+	"bytes"
+	"runtime/debug"
+	"sync"
+
+	"github.com/gobwas/ws"
+)
+
+// This file takes received bytes to the handlers. The holder of the turn runs it.
+
+var inbounds = sync.Pool{New: func() any { return new(inbound) }}
+
+// frames decodes p and delivers what it says, in order, until an event has to wait for a worker.
+func (c *Conn) frames(w *worker, p []byte) {
+	d := c.decoder(w)
+	corked := false
+	for len(p) > 0 && !w.stage.has(stCloseTaken|stLinger|stDead) {
+		u, rest, err := d.next(p)
+		if err != nil {
+			c.fail(w, err)
+			break
+		}
+		p = rest
+		if !u.ok {
+			break
+		}
+		if len(rest) > 0 && !corked {
+			corked = true
+			c.setCork(true)
+		}
+		if c.deliver(w, d, u) {
+			break
+		}
+	}
+	if corked {
+		c.setCork(false)
+	}
+	if w.stage.has(stCloseTaken | stLinger | stDead) {
+		p = nil
+	}
+	c.keepAside(d, p)
+}
+
+// decoder is the connection's own if something is half received, and otherwise the worker's.
+func (c *Conn) decoder(w *worker) *decoder {
+	if c.in != nil {
+		if c.in.budget == nil {
+			c.in.limit, c.in.budget = int64(c.ep.opts.MaxMessage), &c.loop.srv.inbound
+		}
+		return &c.in.decoder
+	}
+	w.dec.limit, w.dec.budget = int64(c.ep.opts.MaxMessage), &c.loop.srv.inbound
+	return &w.dec
+}
+
+// keepAside keeps what the next read will go on from, and nothing if that is nothing.
+func (c *Conn) keepAside(d *decoder, rest []byte) {
+	if d.idle() {
+		d.release()
+	}
+	if d.idle() && len(rest) == 0 && (c.in == nil || c.in.parked.empty()) {
+		c.dropInbound()
+		return
+	}
+	c.ownInbound()
+	if d != &c.in.decoder {
+		c.in.decoder = *d
+		*d = decoder{}
+	}
+	c.in.rest = nil
+	if n := int64(len(rest)); n > 0 && c.loop.srv.inbound.take(n) {
+		c.in.rest = bytes.Clone(rest)
+		c.in.parked.taken += n
+	} else if n > 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.kill(Closing{Cause: BadInput, Code: CodeAbnormal, Err: errNoBudget})
+	}
+}
+
+func (c *Conn) ownInbound() *inbound {
+	if c.in == nil {
+		c.in = inbounds.Get().(*inbound)
+	}
+	return c.in
+}
+
+// dropInbound gives back everything that is kept aside.
+func (c *Conn) dropInbound() {
+	if c.in == nil {
+		return
+	}
+	if c.in.budget != nil {
+		c.in.release()
+	}
+	c.loop.srv.inbound.give(c.in.parked.taken)
+	*c.in = inbound{}
+	inbounds.Put(c.in)
+	c.in = nil
+}
+
+// deliver acts on what the stream said, and tells whether it has to wait for a worker; then what
+// is behind it waits too, because a connection is served in order.
+func (c *Conn) deliver(w *worker, d *decoder, u unit) (waits bool) {
+	switch u.op {
+	case ws.OpPing:
+		c.pong(u.data)
+	case ws.OpPong:
+		// Section 5.5.3: an unsolicited pong needs no answer. That it came was noted already.
+	case ws.OpClose:
+		c.peerClosed(w, u.data)
+	default:
+		return c.message(w, d, u)
+	}
+	return false
+}
+
+func (c *Conn) message(w *worker, d *decoder, u unit) (waits bool) {
+	c.loop.stats.messagesIn.Add(1)
+	if c.ep.opts.OnMessage == nil || w.stage.has(stCloseSent) {
+		return false
+	}
+	m := Message{Kind: Kind(u.op), Data: u.data}
+	if !w.mayHandle(c.ep) {
+		return c.parkMessage(w, d, m, u.kept)
+	}
+	c.callMessage(w, m)
+	w.stage = c.snapshot()
+	return false
+}
+
+// parkMessage keeps a message for a worker. One that lies in the loop's buffer is copied.
+func (c *Conn) parkMessage(w *worker, d *decoder, m Message, kept bool) bool {
+	p := parked{msg: m}
+	if kept {
+		p.taken = d.handOut()
+	} else {
+		if !c.loop.srv.inbound.take(int64(len(m.Data))) {
+			c.fail(w, errNoBudget)
+			return false
+		}
+		p.taken = int64(len(m.Data))
+		p.msg.Data = bytes.Clone(m.Data)
+	}
+	c.park(p)
+	return true
+}
+
+func (c *Conn) park(p parked) {
+	c.ownInbound().parked = p
+	c.mu.Lock()
+	c.state |= stParked
+	c.mu.Unlock()
+}
+
+// unpark delivers the event that waited, and then what came behind it.
+func (c *Conn) unpark(w *worker) {
+	p, rest := c.in.parked, c.in.rest
+	c.in.parked, c.in.rest = parked{}, nil
+	c.mu.Lock()
+	c.state &^= stParked
+	c.mu.Unlock()
+	if p.open != nil {
+		c.callOpen(w, p.open)
+	} else {
+		c.callMessage(w, p.msg)
+	}
+	c.loop.srv.inbound.give(p.taken)
+	w.stage = c.snapshot()
+	c.frames(w, rest)
+}
+
+func (p *parked) empty() bool { return p.open == nil && p.msg.Kind == 0 }
+
+// announce makes the open event the connection's past: ticks begin.
+func (c *Conn) announce() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state |= stAnnounced
+	if !c.state.has(stCloseSent | stDead) {
+		c.scheduleTicks()
+	}
+}
+
+func (c *Conn) snapshot() state {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// The four calls into the embedder's code. Shutdown recognises by their names that it runs inside
+// a handler.
+
+func (c *Conn) callOpen(w *worker, r *Request) {
+	if f := c.ep.opts.OnOpen; f != nil {
+		defer w.timed(&c.ep.slow, w.start())
+		defer c.guard("OnOpen")
+		f(c, r)
+	}
+	c.announce()
+}
+
+func (c *Conn) callMessage(w *worker, m Message) {
+	defer w.timed(&c.ep.slow, w.start())
+	defer c.guard("OnMessage")
+	c.ep.opts.OnMessage(c, m)
+}
+
+func (c *Conn) callTick(w *worker) {
+	defer w.timed(&c.ep.slowTicks, w.start())
+	defer c.guard("OnTick")
+	c.ep.opts.OnTick(c)
+}
+
+func (c *Conn) callClose(w *worker, why Closing) {
+	defer w.timed(&c.ep.slow, w.start())
+	defer c.guard("OnClose")
+	c.ep.opts.OnClose(c, why)
+}
+
+// guard keeps a handler's panic to its own connection.
+func (c *Conn) guard(handler string) {
+	if r := recover(); r != nil {
+		c.loop.stats.panics.Add(1)
+		c.loop.srv.log().Error("handler panicked", "handler", handler, "path", c.ep.path,
+			"conn", c.id, "remote", c.RemoteAddr(), "panic", r, "stack", string(debug.Stack()))
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.startClose(Closing{Cause: Panicked, Code: CodeInternal, Reason: "internal error"})
+	}
+}

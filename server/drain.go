@@ -1,0 +1,151 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// This file ends the server: in order, or at once.
+
+// Shutdown stops accepting, says goodbye to every connection with 1001 (going away), and waits
+// until all of them are gone. When ctx ends first, what is left is cut off, and the error tells how
+// many connections that were and wraps ctx's.
+//
+// From inside a handler it does not wait for that handler's own connection, which can't end before
+// the handler does; it recognises a handler by the call stack, so a goroutine that a handler started
+// and waits for is not seen. The server's goroutines end with its last connection.
+func (s *Server) Shutdown(ctx context.Context) error {
+	inside := insideHandler()
+	if inside {
+		s.inside.Add(1)
+		defer s.inside.Add(-1)
+	}
+	started, idle := s.stop()
+	if !started {
+		return nil
+	}
+	web := s.shutWeb(ctx)
+	s.farewell()
+	s.maybeIdle()
+	var err error
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		err = fmt.Errorf("server: shutdown: %d connections were still open: %w", s.conns.Load(), ctx.Err())
+		s.cutAll()
+	}
+	<-web
+	if !inside && err == nil {
+		s.goroutines.Wait()
+	}
+	return err
+}
+
+// Close ends the server and every connection at once; peers see 1006 (abnormal closure). Close
+// events still come. It does not wait.
+func (s *Server) Close() error {
+	started, _ := s.stop()
+	if started {
+		s.closeWeb()
+		s.cutAll()
+		s.maybeIdle()
+	}
+	return nil
+}
+
+// stop ends accepting, and tells whether there is anything more to end.
+func (s *Server) stop() (started bool, idle chan struct{}) {
+	s.mu.Lock()
+	s.stopping.Store(true)
+	acceptors := slices.Collect(maps.Keys(s.acceptors))
+	started, idle = s.loops() != nil, s.idle
+	s.mu.Unlock()
+	// An acceptor's lock comes before the server's.
+	for _, a := range acceptors {
+		a.close()
+	}
+	return started, idle
+}
+
+var goingAway = Closing{Cause: ShutDown, Code: CodeGoingAway, Reason: "server is shutting down"}
+
+// farewell begins to close every connection.
+func (s *Server) farewell() {
+	s.everyConn(func(c *Conn) {
+		if c.state.has(stOpen) {
+			c.startClose(goingAway)
+		} else if !c.state.has(stLinger | stDead | stGone) {
+			c.refuse(errShuttingDown)
+		}
+	})
+}
+
+// cutAll ends every connection without any more ado.
+func (s *Server) cutAll() {
+	s.cut.Store(true)
+	s.everyConn(func(c *Conn) {
+		c.kill(Closing{Cause: ShutDown, Code: CodeAbnormal})
+		c.nudge()
+	})
+}
+
+func (s *Server) everyConn(f func(*Conn)) {
+	for _, l := range s.loops() {
+		l.each(func(c *Conn) bool {
+			c.mu.Lock()
+			f(c)
+			c.mu.Unlock()
+			return true
+		})
+	}
+}
+
+// maybeIdle ends the loops when, after stop, the last connection is gone. Those whose handlers are
+// inside Shutdown can't go while it waits, and are not waited for.
+func (s *Server) maybeIdle() {
+	if !s.stopping.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := s.conns.Load()
+	if left <= s.inside.Load() && s.idle != nil && !isClosed(s.idle) {
+		close(s.idle)
+	}
+	if left == 0 {
+		for _, l := range s.loops() {
+			l.watch.timer.Stop()
+			l.poll.Close()
+		}
+	}
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// insideHandler tells whether the calling goroutine runs one of the calls of deliver.go.
+func insideHandler() bool {
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if strings.HasPrefix(f.Function, handlerPrefix) {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+const handlerPrefix = "github.com/stillpool/stillpool/server.(*Conn).call"

@@ -1,0 +1,258 @@
+package server
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"net/http"
+	"strconv"
+
+	"github.com/stillpool/stillpool/netpoll"
+)
+
+// This file takes a connection from its first byte to its upgrade (RFC 6455 section 4.2). The
+// holder of the turn runs it; what is pure of it is in head.go and origin.go.
+
+// The refusals of the handshake.
+var (
+	errTooManyConns = &refusal{http.StatusServiceUnavailable, "too many connections"}
+	errShuttingDown = &refusal{http.StatusServiceUnavailable, "server is shutting down"}
+	errNotFound     = &refusal{http.StatusNotFound, "no such endpoint"}
+	errMethod       = &refusal{http.StatusMethodNotAllowed, "a WebSocket handshake is a GET request"} // 4.1
+	errNoUpgrade    = &refusal{http.StatusUpgradeRequired, "this is a WebSocket endpoint"}            // 4.2.1
+	errNoConnection = badRequest("Connection header does not name Upgrade")                           // 4.2.1
+	errVersion      = &refusal{http.StatusUpgradeRequired, "only Sec-WebSocket-Version 13 is spoken"} // 4.2.2
+	errNoKey        = badRequest("Sec-WebSocket-Key missing, repeated, or not 16 bytes in base64")    // 4.2.1
+	errOrigin       = &refusal{http.StatusForbidden, "origin not allowed"}                            // 4.2.2
+	errUpgradeBody  = badRequest("a WebSocket handshake has no body")                                 // 4.1
+	errBadSubproto  = badRequest("malformed Sec-WebSocket-Protocol")                                  // 4.1
+)
+
+// handshake takes bytes before the upgrade. A head that is not whole is kept aside, within bounds.
+func (c *Conn) handshake(w *worker, p []byte) {
+	looked := 0
+	if c.in != nil {
+		looked = len(c.in.rest)
+		c.in.rest = append(c.in.rest, p...)
+		p = c.in.rest
+	}
+	n, err := headEnd(p, looked)
+	most := c.loop.srv.maxHeader()
+	if err == nil && (n > most || n == 0 && len(p) > most) {
+		err = errHeadTooLarge
+	}
+	switch {
+	case err != nil:
+		c.refuseNow(w, err)
+	case n == 0 && c.in == nil:
+		c.ownInbound().rest = append(c.in.rest, p...)
+	case n != 0:
+		c.request(w, p[:n], p[n:])
+	}
+}
+
+// request answers a whole head, behind which rest came.
+func (c *Conn) request(w *worker, raw, rest []byte) {
+	// The request lives in the worker, so that an upgrade allocates nothing.
+	r := &w.req
+	err := r.parse(raw)
+	if err != nil {
+		c.refuseNow(w, err)
+		return
+	}
+	srv := c.loop.srv
+	ep := srv.endpoint(r.path)
+	if ep == nil && srv.Handler != nil {
+		c.toHTTP(w, raw, rest)
+		return
+	}
+	if ep == nil {
+		c.refuseNow(w, errNotFound)
+		return
+	}
+	if r.sub, err = ep.judge(&r.head); err != nil {
+		c.refuseNow(w, err)
+		return
+	}
+	c.upgrade(w, ep, r, rest)
+}
+
+// judge holds a request against section 4.2.1 and the endpoint's options.
+func (ep *Endpoint) judge(h *head) (sub string, err error) {
+	switch {
+	case ep.srv.stopping.Load():
+		return "", errShuttingDown
+	case string(h.method) != http.MethodGet:
+		return "", errMethod
+	case !h.wantsUpgrade:
+		return "", errNoUpgrade
+	case !h.connection:
+		return "", errNoConnection
+	case h.hasBody:
+		return "", errUpgradeBody
+	case h.versions != 1 || string(h.version) != "13":
+		return "", errVersion
+	case h.keys != 1 || !validKey(h.key):
+		return "", errNoKey
+	case h.origins > 0 && !originAllowed(string(h.origin), string(h.host), ep.origins):
+		return "", errOrigin
+	}
+	return ep.chooseSubprotocol(h)
+}
+
+// chooseSubprotocol takes the endpoint's best that the client offers. A malformed or repeated offer
+// is refused (section 4.1: the values "MUST all be unique strings").
+func (ep *Endpoint) chooseSubprotocol(h *head) (string, error) {
+	best := len(ep.opts.Subprotocols)
+	for value := range h.fields("Sec-WebSocket-Protocol") {
+		for len(value) > 0 {
+			var item []byte
+			item, value, _ = bytes.Cut(value, []byte(","))
+			item = bytes.Trim(item, " \t")
+			if !isToken(item) {
+				return "", errBadSubproto
+			}
+			for i, s := range ep.opts.Subprotocols[:best] {
+				if s == string(item) {
+					best = i
+				}
+			}
+		}
+	}
+	if best == len(ep.opts.Subprotocols) {
+		return "", nil
+	}
+	return ep.opts.Subprotocols[best], nil
+}
+
+// upgrade answers with 101 and opens the connection; rest are its first frames.
+func (c *Conn) upgrade(w *worker, ep *Endpoint, r *Request, rest []byte) {
+	buf := frameBuffers.Get().(*frameBuffer)
+	answer := appendUpgrade(buf[:0], r.head.key, r.sub)
+	r.conn = c
+	c.mu.Lock()
+	opened := c.open(ep, r.sub, answer)
+	w.stage = c.state
+	c.mu.Unlock()
+	frameBuffers.Put(buf)
+	if !opened {
+		return
+	}
+	// The head's bytes may lie in c.in.rest, which must live until the open event is delivered.
+	in := c.in
+	c.in = nil
+	if w.mayHandle(ep) {
+		c.callOpen(w, r)
+		w.stage = c.snapshot()
+		c.frames(w, rest)
+	} else {
+		c.parkOpen(r.keep(), rest)
+	}
+	if in != nil {
+		*in = inbound{}
+		inbounds.Put(in)
+	}
+}
+
+// parkOpen keeps the open event, and what came behind the head, for a worker.
+func (c *Conn) parkOpen(r *Request, rest []byte) {
+	c.park(parked{open: r})
+	c.in.limit, c.in.budget = int64(c.ep.opts.MaxMessage), &c.loop.srv.inbound
+	c.keepAside(&c.in.decoder, rest)
+}
+
+// open makes c a connection of ep by sending the answer to its handshake, unless it was refused
+// meanwhile, as at the end of its time. The lock is held.
+func (c *Conn) open(ep *Endpoint, sub string, answer []byte) bool {
+	if c.state.has(stLinger | stDead) {
+		return false
+	}
+	if n := ep.opts.SendBuffer; n > 0 {
+		netpoll.SetSendBuffer(int(c.fd), n) // a bound that the kernel does not take is no reason to refuse
+	}
+	c.control(answer)
+	c.ep = ep
+	c.state |= stOpen
+	c.every = uint32(ep.opts.Every.Milliseconds())
+	if sub != "" {
+		c.extra().sub = sub
+	}
+	ep.open.Add(1)
+	if c.loop.srv.stopping.Load() {
+		c.startClose(goingAway) // Shutdown may have looked at it before it was open
+	}
+	return true
+}
+
+// refuseNow is refuse for the holder of the turn.
+func (c *Conn) refuseNow(w *worker, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refuse(err.(*refusal))
+	w.stage = c.state
+}
+
+// refuse answers with an HTTP status and ends the connection so that the answer arrives. The lock is
+// held.
+func (c *Conn) refuse(r *refusal) {
+	c.loop.stats.refusedHandshakes.Add(1)
+	c.conclude(Closing{Cause: BadInput, Code: CodeAbnormal, Err: r})
+	c.control(r.response())
+	c.lastWords()
+}
+
+// response is the whole HTTP answer.
+func (r *refusal) response() []byte {
+	b := append([]byte("HTTP/1.1 "), strconv.Itoa(r.status)...)
+	b = append(append(b, ' '), http.StatusText(r.status)...)
+	b = append(b, "\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
+	b = append(strconv.AppendInt(b, int64(len(r.reason)+1), 10), "\r\n"...)
+	for name, value := range r.headers() {
+		b = append(append(append(append(b, name...), ": "...), value...), "\r\n"...)
+	}
+	return append(append(append(b, "\r\n"...), r.reason...), '\n')
+}
+
+// headers are those that a status must have beside the usual ones.
+func (r *refusal) headers() map[string]string {
+	switch r.status {
+	case http.StatusUpgradeRequired: // RFC 9110 section 15.5.22; RFC 6455 section 4.2.2
+		return map[string]string{"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+	case http.StatusMethodNotAllowed: // RFC 9110 section 15.5.6
+		return map[string]string{"Allow": http.MethodGet}
+	}
+	return nil
+}
+
+// appendUpgrade appends the 101 answer (section 4.2.2).
+func appendUpgrade(dst, key []byte, sub string) []byte {
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	dst = appendAccept(dst, key)
+	if sub != "" {
+		dst = append(append(dst, "\r\nSec-WebSocket-Protocol: "...), sub...)
+	}
+	return append(dst, "\r\n\r\n"...)
+}
+
+// acceptGUID is the constant of section 1.3.
+const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+// keyLength is that of 16 bytes in base64.
+const keyLength = 24
+
+// appendAccept appends the proof that the key was read: base64(SHA-1(key + GUID)).
+func appendAccept(dst, key []byte) []byte {
+	var buf [keyLength + len(acceptGUID)]byte
+	sum := sha1.Sum(append(append(buf[:0], key...), acceptGUID...))
+	return base64.StdEncoding.AppendEncode(dst, sum[:])
+}
+
+// validKey tells whether a key is 16 bytes in base64 (section 4.1).
+func validKey(key []byte) bool {
+	var buf [18]byte
+	if len(key) != keyLength {
+		return false
+	}
+	n, err := base64.StdEncoding.Strict().Decode(buf[:], key)
+	return err == nil && n == 16
+}

@@ -1,0 +1,281 @@
+package server
+
+import (
+	"bytes"
+	"net/http"
+)
+
+// This file is pure: it reads the head of an HTTP/1.1 request, strictly. Whatever two readers could
+// understand differently (RFC 9112 section 11.2, request smuggling) is refused rather than guessed.
+
+// head is a parsed request head. Its slices point into the bytes that were parsed.
+type head struct {
+	method, target, host []byte
+	key, version, origin []byte
+	lines                []byte // the header lines, without the empty one at the end
+
+	wantsUpgrade bool // Upgrade names websocket
+	connection   bool // Connection names upgrade
+	hasBody      bool
+
+	hosts, keys, versions, origins, lengths, encodings uint8 // how often each header occurred
+}
+
+// refusal is an HTTP answer that ends a connection before its upgrade.
+type refusal struct {
+	status int
+	reason string // the body: what was wrong, for a person
+}
+
+func (r *refusal) Error() string { return r.reason }
+
+func badRequest(reason string) *refusal { return &refusal{http.StatusBadRequest, reason} }
+
+// What a request head can have wrong, with the clause of RFC 9112 or RFC 9110 that says so.
+var (
+	errBareLF        = badRequest("line not ended by CR LF")                         // 9112 2.2
+	errControlByte   = badRequest("control character in the request head")           // 9110 5.5
+	errRequestLine   = badRequest("malformed request line")                          // 9112 3
+	errTarget        = badRequest("malformed request target")                        // 9112 3.2
+	errHTTPVersion   = &refusal{http.StatusHTTPVersionNotSupported, "HTTP/1.1 only"} // 9110 15.6.6
+	errFold          = badRequest("folded header line")                              // 9112 5.2
+	errFieldName     = badRequest("malformed header name")                           // 9112 5.1
+	errNoHost        = badRequest("Host header missing")                             // 9112 3.2
+	errManyHosts     = badRequest("more than one Host header")                       // 9112 3.2
+	errBothLengths   = badRequest("Content-Length together with Transfer-Encoding")  // 9112 6.1
+	errManyLengths   = badRequest("more than one Content-Length header")             // 9112 6.3
+	errHeadTooLarge  = &refusal{http.StatusRequestHeaderFieldsTooLarge, "request head too large"}
+	errBadPathEscape = badRequest("malformed escape in the path")
+	errHeadTooSlow   = &refusal{http.StatusRequestTimeout, "request head took too long"}
+	errSingleHeader  = badRequest("header repeated that may occur once")
+)
+
+// headEnd finds the end of a request head in p, looking only at what came since the first from
+// bytes were looked at. It is 0 while the head is not whole. What no whole head could mend is an
+// error at once.
+func headEnd(p []byte, from int) (int, error) {
+	for i := max(from-3, 0); i < len(p); {
+		j := bytes.IndexByte(p[i:], '\n')
+		if j < 0 {
+			return 0, checkBytes(p[from:])
+		}
+		j += i
+		if j == 0 || p[j-1] != '\r' {
+			return 0, errBareLF
+		}
+		if j >= 3 && p[j-3] == '\r' && p[j-2] == '\n' {
+			return j + 1, checkBytes(p[from : j+1])
+		}
+		i = j + 1
+	}
+	return 0, checkBytes(p[from:])
+}
+
+// checkBytes refuses control characters. A CR is judged by headEnd, and by the line splitting.
+func checkBytes(p []byte) error {
+	for _, b := range p {
+		if b < ' ' && b != '\r' && b != '\n' && b != '\t' || b == 0x7f {
+			return errControlByte
+		}
+	}
+	return nil
+}
+
+// parseHead reads a whole request head: p ends with the empty line.
+func parseHead(p []byte) (h head, err error) {
+	line, rest := cutLine(p)
+	if err := h.requestLine(line); err != nil {
+		return h, err
+	}
+	h.lines = rest[:len(rest)-2]
+	for len(rest) > 2 {
+		line, rest = cutLine(rest)
+		name, value, err := cutField(line)
+		if err != nil {
+			return h, err
+		}
+		if err := h.note(name, value); err != nil {
+			return h, err
+		}
+	}
+	if h.hosts == 0 {
+		return h, errNoHost
+	}
+	return h, nil
+}
+
+// note takes a header that the handshake knows.
+func (h *head) note(name, value []byte) error {
+	switch {
+	case fold(name, "host"):
+		h.host = value
+		return once(&h.hosts, errManyHosts)
+	case fold(name, "upgrade"):
+		h.wantsUpgrade = h.wantsUpgrade || hasToken(value, "websocket")
+	case fold(name, "connection"):
+		h.connection = h.connection || hasToken(value, "upgrade")
+	case fold(name, "sec-websocket-key"):
+		h.key = value
+		return once(&h.keys, errSingleHeader)
+	case fold(name, "sec-websocket-version"):
+		h.version = value
+		return once(&h.versions, errSingleHeader)
+	case fold(name, "origin"):
+		h.origin = value
+		return once(&h.origins, errSingleHeader)
+	case fold(name, "content-length"):
+		h.hasBody = h.hasBody || !bytes.Equal(value, []byte("0"))
+		if h.encodings > 0 {
+			return errBothLengths
+		}
+		return once(&h.lengths, errManyLengths)
+	case fold(name, "transfer-encoding"):
+		h.hasBody = true
+		h.encodings++
+		if h.lengths > 0 {
+			return errBothLengths
+		}
+	}
+	return nil
+}
+
+// once counts a header that must not be repeated.
+func once(n *uint8, err error) error {
+	if *n++; *n > 1 {
+		return err
+	}
+	return nil
+}
+
+// requestLine reads "method SP request-target SP HTTP-version" (RFC 9112 section 3).
+func (h *head) requestLine(line []byte) error {
+	method, rest, ok1 := bytes.Cut(line, []byte(" "))
+	target, version, ok2 := bytes.Cut(rest, []byte(" "))
+	if !ok1 || !ok2 || !isToken(method) || len(target) == 0 {
+		return errRequestLine
+	}
+	if len(version) != 8 || !bytes.HasPrefix(version, []byte("HTTP/")) || version[6] != '.' ||
+		!isDigit(version[5]) || !isDigit(version[7]) {
+		return errRequestLine
+	}
+	if version[5] != '1' || version[7] == '0' {
+		return errHTTPVersion
+	}
+	for _, b := range target {
+		if b <= ' ' || b >= 0x7f || b == '#' {
+			return errTarget
+		}
+	}
+	h.method, h.target = method, target
+	return nil
+}
+
+// path splits the target into path and query. Section 3.2.2 of RFC 9112: a server accepts the
+// absolute form too.
+func (h *head) path() (path, query []byte, err error) {
+	t := h.target
+	if i := bytes.Index(t, []byte("://")); i > 0 && t[0] != '/' {
+		slash := bytes.IndexByte(t[i+3:], '/')
+		if slash < 0 {
+			return []byte("/"), nil, nil
+		}
+		t = t[i+3+slash:]
+	}
+	if t[0] != '/' {
+		return nil, nil, errTarget
+	}
+	path, query, _ = bytes.Cut(t, []byte("?"))
+	return path, query, nil
+}
+
+// field finds the first header of a name, for whoever asks for one that parseHead does not know.
+func (h *head) field(name string) (value []byte, ok bool) {
+	for f := range h.fields(name) {
+		return f, true
+	}
+	return nil, false
+}
+
+// fields iterates over the values of all headers of a name.
+func (h *head) fields(name string) func(yield func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		for rest := h.lines; len(rest) > 0; {
+			var line []byte
+			line, rest = cutLine(rest)
+			if n, value, err := cutField(line); err == nil && foldAny(n, name) && !yield(value) {
+				return
+			}
+		}
+	}
+}
+
+func cutLine(p []byte) (line, rest []byte) {
+	i := bytes.IndexByte(p, '\n')
+	return p[:i-1], p[i+1:]
+}
+
+// cutField splits a header line. RFC 9112 section 5.1: no space between name and colon.
+func cutField(line []byte) (name, value []byte, err error) {
+	if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
+		return nil, nil, errFold
+	}
+	name, value, ok := bytes.Cut(line, []byte(":"))
+	if !ok || !isToken(name) {
+		return nil, nil, errFieldName
+	}
+	if bytes.IndexByte(value, '\r') >= 0 {
+		return nil, nil, errControlByte
+	}
+	return name, bytes.Trim(value, " \t"), nil
+}
+
+// hasToken tells whether a comma-separated list has the (lower-case) token. "h2c, websocket" does.
+func hasToken(list []byte, token string) bool {
+	for len(list) > 0 {
+		var item []byte
+		item, list, _ = bytes.Cut(list, []byte(","))
+		if fold(bytes.Trim(item, " \t"), token) {
+			return true
+		}
+	}
+	return false
+}
+
+// fold compares without regard to ASCII case; lower is in lower case.
+func fold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func foldAny(b []byte, name string) bool {
+	return len(b) == len(name) && bytes.EqualFold(b, []byte(name))
+}
+
+// tokenBytes are the characters of a token (RFC 9110 section 5.6.2).
+var tokenBytes = func() (t [256]bool) {
+	for _, b := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+		t[b] = true
+	}
+	return t
+}()
+
+func isToken(p []byte) bool {
+	for _, b := range p {
+		if !tokenBytes[b] {
+			return false
+		}
+	}
+	return len(p) > 0
+}
+
+func isDigit(b byte) bool { return '0' <= b && b <= '9' }

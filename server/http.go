@@ -1,0 +1,148 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/stillpool/stillpool/netpoll"
+)
+
+// This file hands connections that do not ask for an endpoint to net/http, with the bytes that were
+// read already. Such a connection has a goroutine and buffers from then on, as in any http.Server,
+// until it is closed or asks for an upgrade; see takeover.go for the way back.
+
+// web is the standard library's server behind Server.Handler.
+type web struct {
+	http  http.Server
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+	addr  net.Addr
+}
+
+func newWeb(s *Server) *web {
+	h := &web{conns: make(chan net.Conn), done: make(chan struct{}), addr: &net.TCPAddr{}}
+	h.http = http.Server{
+		Handler:           http.HandlerFunc(s.route),
+		ReadHeaderTimeout: s.handshakeTimeout(),
+		MaxHeaderBytes:    s.maxHeader(),
+		ErrorLog:          slog.NewLogLogger(s.log().Handler(), slog.LevelWarn),
+	}
+	s.goroutines.Add(1)
+	go func() {
+		defer s.goroutines.Done()
+		if err := h.http.Serve(h); !errors.Is(err, http.ErrServerClosed) {
+			s.log().Error("plain HTTP ends", "error", err)
+		}
+	}()
+	return h
+}
+
+// route brings upgrades that come later on a kept-alive connection back to their endpoint.
+func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+	if ep := s.endpoint([]byte(r.URL.Path)); ep != nil {
+		ep.ServeHTTP(w, r)
+		return
+	}
+	s.Handler.ServeHTTP(w, r)
+}
+
+// toHTTP gives the connection away: raw is a whole request head, rest what came behind it. The
+// holder of the turn calls it, and has nothing more to do with the connection then.
+func (c *Conn) toHTTP(w *worker, raw, rest []byte) {
+	prefix := append(append([]byte(nil), raw...), rest...)
+	c.mu.Lock()
+	if c.state.has(stLinger | stDead) {
+		c.mu.Unlock()
+		return
+	}
+	fd := int(c.fd)
+	c.fd = -1
+	c.state |= stGone | stDead
+	w.stage = c.state
+	c.mu.Unlock()
+	c.dropInbound()
+	c.loop.remove(c)
+	c.loop.poll.Remove(fd)
+	srv := c.loop.srv
+	defer srv.left()
+	conn, err := netpoll.NetConn(fd)
+	if err != nil {
+		srv.log().Warn("connection not handed to the HTTP handler", "remote", c.RemoteAddr(), "error", err)
+		return
+	}
+	srv.goroutines.Add(1)
+	go func() {
+		defer srv.goroutines.Done()
+		srv.web.give(&prefixed{Conn: conn, prefix: prefix})
+	}()
+}
+
+func (h *web) give(conn net.Conn) {
+	select {
+	case h.conns <- conn:
+	case <-h.done:
+		conn.Close()
+	}
+}
+
+// Accept implements net.Listener for http.Server.
+func (h *web) Accept() (net.Conn, error) {
+	select {
+	case conn := <-h.conns:
+		return conn, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (h *web) Close() error {
+	h.once.Do(func() { close(h.done) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (h *web) Addr() net.Addr { return h.addr }
+
+// shutWeb shuts the HTTP side down in order, and tells by the channel when that is done.
+func (s *Server) shutWeb(ctx context.Context) <-chan struct{} {
+	done := make(chan struct{})
+	if s.web == nil {
+		close(done)
+		return done
+	}
+	go func() {
+		defer close(done)
+		if s.web.http.Shutdown(ctx) != nil {
+			s.web.http.Close()
+		}
+	}()
+	return done
+}
+
+func (s *Server) closeWeb() {
+	if s.web != nil {
+		s.web.http.Close()
+	}
+}
+
+// prefixed is a connection of which some bytes were read already.
+type prefixed struct {
+	net.Conn
+	prefix []byte
+}
+
+// Read implements net.Conn.
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.prefix) == 0 {
+		return p.Conn.Read(b)
+	}
+	n := copy(b, p.prefix)
+	p.prefix = p.prefix[n:]
+	return n, nil
+}

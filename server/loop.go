@@ -1,0 +1,313 @@
+package server
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stillpool/stillpool/netpoll"
+	"github.com/stillpool/stillpool/server/wheel"
+)
+
+// loop is one poller, one wheel and the connections that wait on them. One goroutine at a time
+// serves it; which one changes when a handler overstays, see watch.go.
+type loop struct {
+	srv  *Server
+	poll netpoll.Poller
+
+	mu    sync.Mutex // a leaf: nothing else is locked while it is held
+	table table
+	wheel *wheel.Wheel
+	queue []*Conn // connections whose turn goes on, in order
+	// sleeping is whether the loop waits in the poller, and until when if sleepEnds.
+	sleeping, sleepEnds bool
+	until               wheel.Time
+	acceptors           []*acceptor
+
+	watch watch
+	stats counters
+}
+
+const (
+	batchEvents = 256 // taken from the kernel at once
+	batchDue    = 256 // taken from the wheel at once
+	batchQueue  = 64  // taken from the queue at once
+
+	listenerToken netpoll.Token = 1 << 63 // of an acceptor; the rest is its index
+)
+
+func newLoop(s *Server) (*loop, error) {
+	poll, err := netpoll.New(s.Poller)
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{srv: s, poll: poll, wheel: wheel.New(s.now())}
+	l.watch.loop = l
+	return l, nil
+}
+
+// shift is what a goroutine that serves a loop has in hand: a batch of work, of which next is the
+// index of the item to be begun. The watcher looks at next from outside, and by changing it takes
+// away what was not begun.
+type shift struct {
+	worker
+	loop   *loop
+	items  []item
+	events [batchEvents]netpoll.Event
+	due    [batchDue]wheel.ID
+
+	next progress
+}
+
+// item is one thing to do for a connection, or for an acceptor.
+type item struct {
+	conn   *Conn
+	accept *acceptor
+	what   what
+	ready  netpoll.Ready
+}
+
+type what uint8
+
+const (
+	itemDue what = iota
+	itemEvent
+	itemResume
+	itemAccept
+)
+
+func (l *loop) newShift() *shift {
+	return &shift{loop: l, worker: worker{role: onLoop, srv: l.srv, buf: make([]byte, readBuffer)}}
+}
+
+// start puts the first goroutine in charge.
+func (l *loop) start() {
+	l.watch.timer = time.AfterFunc(time.Hour, l.watch.look)
+	l.watch.timer.Stop()
+	l.watch.begin(l.newShift())
+}
+
+// addAcceptor makes a listener known to the loop, and returns its token.
+func (l *loop) addAcceptor(a *acceptor) netpoll.Token {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.acceptors = append(l.acceptors, a)
+	return listenerToken | netpoll.Token(len(l.acceptors)-1)
+}
+
+// run serves the loop until it is closed or somebody else was put in charge of it.
+func (l *loop) run(s *shift) {
+	defer l.srv.goroutines.Done()
+	for s.work() && l.gather(s) {
+	}
+}
+
+// work does what is in hand, and tells whether this goroutine still serves the loop.
+func (s *shift) work() bool {
+	for {
+		i := s.next.begin()
+		if i >= len(s.items) {
+			return s.next.rest()
+		}
+		it := &s.items[i]
+		switch it.what {
+		case itemDue:
+			it.conn.comeUp(&s.worker)
+		case itemEvent:
+			it.conn.event(&s.worker, it.ready)
+		case itemResume:
+			it.conn.resume(&s.worker, stQueued)
+		case itemAccept:
+			it.accept.run(s.loop)
+		}
+	}
+}
+
+// gather waits for work and takes a batch of it. What is due by the clock goes first, because it
+// has a time to be held against.
+func (l *loop) gather(s *shift) bool {
+	n, err := l.poll.Wait(s.events[:], l.fallAsleep())
+	if err != nil {
+		if !errors.Is(err, netpoll.ErrClosed) {
+			l.srv.log().Error("event loop ends", "error", err)
+			go l.srv.Close()
+		}
+		return false
+	}
+	s.now = l.srv.now()
+	s.items = s.items[:0]
+	l.mu.Lock()
+	l.sleeping = false
+	for _, slot := range s.due[:l.wheel.Advance(s.now, s.due[:])] {
+		if c := l.table.get(slot); c != nil {
+			s.items = append(s.items, item{conn: c, what: itemDue})
+		}
+	}
+	l.takeEvents(s, s.events[:n])
+	l.takeQueue(s)
+	l.mu.Unlock()
+	l.watch.arm()
+	s.next.start()
+	return true
+}
+
+// takeEvents finds whose events they are. One whose connection is gone, though its slot may have a
+// new one, is dropped here. The lock is held.
+func (l *loop) takeEvents(s *shift, events []netpoll.Event) {
+	for _, ev := range events {
+		if ev.Token&listenerToken != 0 {
+			if i := int(ev.Token &^ listenerToken); i < len(l.acceptors) {
+				s.items = append(s.items, item{accept: l.acceptors[i], what: itemAccept})
+			}
+			continue
+		}
+		if c := l.table.get(uint32(ev.Token & slotMask)); c != nil && c.token() == ev.Token {
+			s.items = append(s.items, item{conn: c, what: itemEvent, ready: ev.Ready})
+		}
+	}
+}
+
+// takeQueue takes the first of those that wait for another turn. The lock is held.
+func (l *loop) takeQueue(s *shift) {
+	n := min(len(l.queue), batchQueue)
+	for _, c := range l.queue[:n] {
+		s.items = append(s.items, item{conn: c, what: itemResume})
+	}
+	clear(l.queue[:n]) // what was taken must not be kept alive by the array
+	if l.queue = l.queue[n:]; len(l.queue) == 0 {
+		l.queue = nil
+	}
+	for _, a := range l.acceptors {
+		if a.again.CompareAndSwap(true, false) {
+			s.items = append(s.items, item{accept: a, what: itemAccept})
+		}
+	}
+}
+
+// fallAsleep works out how long the loop may wait, and says so to those who bring it work.
+func (l *loop) fallAsleep() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) > 0 || l.acceptAgain() {
+		return 0
+	}
+	l.sleeping = true
+	l.until, l.sleepEnds = l.wheel.Next()
+	if !l.sleepEnds {
+		return -1
+	}
+	return max(0, -l.srv.since(l.until))
+}
+
+func (l *loop) acceptAgain() bool {
+	for _, a := range l.acceptors {
+		if a.again.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+// enqueue lets c have another turn behind those that wait already. Any goroutine may call it.
+func (l *loop) enqueue(c *Conn) {
+	l.mu.Lock()
+	l.queue = append(l.queue, c)
+	l.wakeIf(l.sleeping)
+}
+
+// sooner makes sure that the place at slot comes up at due or before. Any goroutine may call it.
+func (l *loop) sooner(slot uint32, due wheel.Time) {
+	l.mu.Lock()
+	l.wheel.Sooner(slot, due)
+	l.wakeIf(l.sleeping && (!l.sleepEnds || due.Before(l.until)))
+}
+
+// wakeIf ends the lock, and the loop's sleep if it must be ended. One call wakes it.
+func (l *loop) wakeIf(wake bool) {
+	if wake {
+		l.sleeping = false
+	}
+	l.mu.Unlock()
+	if wake {
+		l.poll.Wake()
+	}
+}
+
+// add makes c known to the loop, which may serve it before add returns.
+func (l *loop) add(c *Conn) error {
+	l.mu.Lock()
+	c.slot = l.table.add(c)
+	l.mu.Unlock()
+	c.mu.Lock()
+	c.placeSooner()
+	c.mu.Unlock()
+	err := l.poll.Add(int(c.fd), c.token(), netpoll.Read)
+	if err != nil {
+		l.remove(c)
+	}
+	return err
+}
+
+// remove forgets c. Its descriptor is still open, so no other connection can have its events.
+func (l *loop) remove(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.table.remove(c.slot)
+	l.wheel.Remove(c.slot)
+}
+
+// each calls f for every connection of the loop, page by page and without the lock.
+func (l *loop) each(f func(*Conn) bool) bool {
+	var conns []*Conn
+	for i := 0; ; i++ {
+		l.mu.Lock()
+		if i >= len(l.table.pages) {
+			l.mu.Unlock()
+			return true
+		}
+		conns = l.table.page(i, conns[:0])
+		l.mu.Unlock()
+		for _, c := range conns {
+			if !f(c) {
+				return false
+			}
+		}
+	}
+}
+
+// progress is how far a shift is with its batch: the number of the batch and the index of the next
+// item in one word, so that the watcher sees both change together.
+type progress struct{ word atomic.Uint64 }
+
+const (
+	batchShift = 32
+	resting    = 1 << 30 // the batch is done; the goroutine waits for the next
+	deposed    = 1 << 31 // another goroutine has the loop
+	indexMask  = 1<<batchShift - 1
+)
+
+// begin takes the next item. It answers one past every batch when there is none, or none any more.
+func (p *progress) begin() int { return int((p.word.Add(1) - 1) & indexMask) }
+
+// start begins a batch.
+func (p *progress) start() { p.word.Store((p.word.Load()>>batchShift + 1) << batchShift) }
+
+// rest ends a batch, and tells whether the loop is still this goroutine's.
+func (p *progress) rest() bool {
+	for {
+		old := p.word.Load()
+		if old&deposed != 0 {
+			return false
+		}
+		if p.word.CompareAndSwap(old, old&^indexMask|resting) {
+			return true
+		}
+	}
+}
+
+// depose takes the loop away from a goroutine that is where seen says, and tells the index of the
+// first item that it did not begin.
+func (p *progress) depose(seen uint64) (int, bool) {
+	return int(seen & indexMask), p.word.CompareAndSwap(seen, seen|deposed)
+}

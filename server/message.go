@@ -1,0 +1,82 @@
+package server
+
+import (
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+)
+
+// Kind is the kind of a message (RFC 6455 section 5.6).
+type Kind uint8
+
+// The kinds of messages.
+const (
+	Text   = Kind(ws.OpText)   // UTF-8
+	Binary = Kind(ws.OpBinary) // anything
+)
+
+// String is "text" or "binary".
+func (k Kind) String() string {
+	if k == Text {
+		return "text"
+	}
+	return "binary"
+}
+
+// Message is a whole message from a peer. A text message is valid UTF-8.
+type Message struct {
+	Kind Kind
+	// Data is the payload. It is the server's: valid, and free to be overwritten, until the
+	// handler returns. Keep a copy to keep it longer.
+	Data []byte
+}
+
+// Prepared is a message encoded once, to be sent many times and to many connections without being
+// encoded or copied again. It never changes, and may be used from any goroutine.
+type Prepared struct {
+	frame []byte
+}
+
+// Prepare encodes a message. It copies data. A text that is not UTF-8 is ErrInvalidUTF8.
+func Prepare(kind Kind, data []byte) (*Prepared, error) {
+	if kind == Text && !utf8.Valid(data) {
+		return nil, ErrInvalidUTF8
+	}
+	frame, err := ws.CompileFrame(ws.NewFrame(ws.OpCode(kind), true, data))
+	if err != nil {
+		return nil, err
+	}
+	return &Prepared{frame: frame}, nil
+}
+
+// PrepareText encodes a text message. It panics if text is not UTF-8; use Prepare for text that is
+// not the program's own.
+func PrepareText(text string) *Prepared {
+	p, err := Prepare(Text, []byte(text))
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// Len is the length of the encoded frame in bytes: what each send costs on the wire.
+func (p *Prepared) Len() int { return len(p.frame) }
+
+// Outcome says what became of a message that was to be sent.
+type Outcome uint8
+
+// The outcomes of a send.
+const (
+	// Refused: nothing of the message will be sent. The error says why.
+	Refused Outcome = iota
+	// Sent: the kernel has all of it.
+	Sent
+	// Queued: it waits in the process, whole or in part, for the peer to read what came before
+	// (or for the end of the handler, when answers to several messages leave in one write).
+	Queued
+)
+
+// String names the outcome.
+func (o Outcome) String() string {
+	return [...]string{"refused", "sent", "queued"}[o]
+}

@@ -1,0 +1,144 @@
+package server
+
+import (
+	"fmt"
+	"time"
+)
+
+// Defaults, each with the field that changes it. "Put a limit on everything": no field of Options
+// or Server means "without bound" when it is left zero, but for those that say so.
+const (
+	defaultMaxHeader        = 8 << 10 // Server.MaxHeaderBytes
+	defaultHandshakeTimeout = 10 * time.Second
+	defaultCloseTimeout     = 5 * time.Second
+	defaultWorkers          = 1024
+	defaultInboundBudget    = 256 << 20
+	defaultOutboundBudget   = 256 << 20
+
+	defaultUserTimeout = 30 * time.Second
+
+	defaultMaxMessage   = 1 << 20
+	defaultWriteTimeout = 10 * time.Second
+	defaultBacklog      = 1 << 20
+)
+
+// Bounds that are not worth a field.
+const (
+	// turnBytes is what one connection may have read in a turn before the others are served.
+	turnBytes = 256 << 10
+	// readBuffer is what one read asks for, and corkBytes what answers may gather before they are
+	// written: together they stay in a core's second-level cache.
+	readBuffer = 64 << 10
+	corkBytes  = 32 << 10
+	// lingerBytes and lingerTime bound how long a connection is read after its last words, so that
+	// unread bytes don't make the kernel send a reset that swallows them (RFC 9112 section 9.6).
+	lingerBytes = 256 << 10
+	lingerTime  = 2 * time.Second
+	// shareFrom is the length from which a prepared frame is queued by reference.
+	shareFrom = 512
+	// joinTo is the length up to which queued frames are gathered in one buffer.
+	joinTo = 16 << 10
+	// minEvery is the shortest interval of ticks: the width of a place in the wheel.
+	minEvery = time.Millisecond
+	// maxTimer is the longest interval or timeout that the wheel can hold.
+	maxTimer = 20 * 24 * time.Hour
+)
+
+// Overflow is what an endpoint does when a connection's backlog is full.
+type Overflow uint8
+
+const (
+	// CloseSlow closes the connection with 1013 (try again later).
+	CloseSlow Overflow = iota
+	// DropMessage refuses the new message and keeps the connection.
+	DropMessage
+)
+
+// Options are the handlers of an endpoint and the limits that they run under. The zero value takes
+// messages and ignores them.
+//
+// No two handlers of one connection run at the same time, and a connection's messages come in
+// order. OnOpen is the first event of a connection and OnClose its last.
+//
+// Handlers run where the event was found, on an event loop. One that takes long is noticed, its
+// loop is served by another goroutine, and for a while the endpoint's handlers run on a pool of
+// Server.Workers goroutines. So a handler may block, at the cost of its own connection; up to
+// Server.Workers of them at once cost nobody else anything. A handler that panics is logged and
+// its connection closed with 1011.
+type Options struct {
+	// OnOpen is called when a connection is open. It may send. The request is valid until it
+	// returns.
+	OnOpen func(c *Conn, r *Request)
+	// OnMessage is called for each message. The bytes of the message are valid until it returns.
+	OnMessage func(c *Conn, m Message)
+	// OnTick is called each interval, at a phase of the connection's own: connections that
+	// opened together are not ticked together. A tick that is still undone when the next one is
+	// due is skipped and counted.
+	OnTick func(c *Conn)
+	// OnClose is called once for each connection that had an OnOpen event, as its last event. By
+	// then every send answers ErrClosed.
+	OnClose func(c *Conn, why Closing)
+
+	// Every is the interval of ticks, in whole milliseconds; 0 is none. Conn.SetEvery changes it
+	// for one connection.
+	Every time.Duration
+
+	// MaxMessage bounds a message from the peer, in bytes, over all its fragments; past it the
+	// connection is closed with 1009. 0 is 1 MiB.
+	MaxMessage int
+	// IdleTimeout closes a connection with 1001 when nothing, not even a pong, came from the peer
+	// for so long. 0 is never.
+	IdleTimeout time.Duration
+	// WriteTimeout ends a connection when the oldest byte that waits for it in the process has
+	// waited for so long. The kernel takes megabytes for a peer that does not read before anything
+	// waits here; SendBuffer and Server.UserTimeout bound that part. 0 is 10 s; negative is never.
+	WriteTimeout time.Duration
+	// SendBuffer bounds what the kernel holds for a peer, in bytes (SO_SNDBUF). 0 leaves it to
+	// the kernel, which tunes it up to megabytes.
+	SendBuffer int
+	// Backlog bounds what waits for one connection in the process, in bytes. 0 is 1 MiB. While
+	// more than half of it waits, the connection is not read: a peer that does not read its
+	// answers is not asked for more questions.
+	Backlog int
+	// Overflow says what a full backlog does.
+	Overflow Overflow
+
+	// Origins are further origins whose pages may connect, beside the server's own (the origin
+	// whose host and port are those of the Host header). Requests without an Origin header are
+	// allowed; browsers always send one. A pattern is scheme://host[:port], where the host may
+	// begin with "*." for any subdomain and the port may be "*" for any; "null" for pages without
+	// an origin; or "*" for all.
+	Origins []string
+	// Subprotocols are what the endpoint speaks, best first. The best one that the client offers
+	// is agreed on; with none in common, none is.
+	Subprotocols []string
+}
+
+// withDefaults checks o and fills in what was left zero. What it finds wrong is the programmer's.
+func (o Options) withDefaults() (Options, []originPattern, error) {
+	o.MaxMessage = orDefault(o.MaxMessage, defaultMaxMessage)
+	o.WriteTimeout = orDefault(o.WriteTimeout, defaultWriteTimeout)
+	o.Backlog = orDefault(o.Backlog, defaultBacklog)
+	if o.MaxMessage < 0 || o.Backlog < 0 || o.SendBuffer < 0 || o.Every < 0 || o.IdleTimeout < 0 {
+		return o, nil, fmt.Errorf("server: negative limit in Options")
+	}
+	if err := checkEvery(o.Every); err != nil {
+		return o, nil, err
+	}
+	if max(o.IdleTimeout, o.WriteTimeout) > maxTimer {
+		return o, nil, fmt.Errorf("server: timeout longer than %v", maxTimer)
+	}
+	for _, p := range o.Subprotocols {
+		if !isToken([]byte(p)) {
+			return o, nil, fmt.Errorf("server: subprotocol %q is not a token (RFC 6455 section 4.1)", p)
+		}
+	}
+	patterns := make([]originPattern, len(o.Origins))
+	for i, s := range o.Origins {
+		var err error
+		if patterns[i], err = parseOrigin(s); err != nil {
+			return o, nil, err
+		}
+	}
+	return o, patterns, nil
+}

@@ -1,0 +1,186 @@
+package server
+
+import (
+	"sync"
+
+	"github.com/gobwas/ws"
+
+	"github.com/stillpool/stillpool/netpoll"
+)
+
+// This file is the way out: a frame goes to the socket at once or waits in the backlog. Any
+// goroutine runs it; the functions on Conn below writeFrame want the connection's lock held.
+
+// frameBuffer has room for the longest frame that is copied in order to be sent.
+type frameBuffer [maxHeader + joinTo]byte
+
+var frameBuffers = sync.Pool{New: func() any { return new(frameBuffer) }}
+
+// writeFrame encodes a frame and sends it. A short payload is copied behind its header; a long one
+// goes to the kernel from where it is, because a second vector is cheaper than the copy.
+func (c *Conn) writeFrame(op ws.OpCode, data []byte) (Outcome, error) {
+	if len(data) > joinTo {
+		var buf [maxHeader]byte
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.sendFrame(appendHeader(buf[:0], op, len(data)), data, false)
+	}
+	buf := frameBuffers.Get().(*frameBuffer)
+	frame := appendFrame(buf[:0], op, data)
+	c.mu.Lock()
+	outcome, err := c.sendFrame(nil, frame, false)
+	c.mu.Unlock()
+	frameBuffers.Put(buf)
+	return outcome, err
+}
+
+// sendFrame sends a whole frame, given in two pieces of which the first may be empty. Of a shared
+// body what remains may be kept without a copy.
+func (c *Conn) sendFrame(head, body []byte, shared bool) (Outcome, error) {
+	if !c.state.has(stOpen) || c.state.has(stCloseSent|stDead|stGone) {
+		return Refused, ErrClosed
+	}
+	size := len(head) + len(body)
+	if c.out != nil && c.out.held+size > c.ep.opts.Backlog {
+		return c.overflow()
+	}
+	n := 0
+	if c.out == nil && !c.state.has(stCork) {
+		var err error
+		if n, err = c.transmit(head, body); err != nil && err != netpoll.ErrWouldBlock {
+			return Refused, c.lose(err)
+		}
+	}
+	if n == size {
+		c.countOut(size)
+		return Sent, nil
+	}
+	return c.hold(head[min(n, len(head)):], body[max(0, n-len(head)):], shared, n > 0)
+}
+
+func (c *Conn) transmit(head, body []byte) (int, error) {
+	if len(head) == 0 {
+		return c.send(body)
+	}
+	return c.sendv([][]byte{head, body})
+}
+
+// hold queues what the kernel did not take of a frame. When the process-wide budget is spent, the
+// frame is refused; one that is torn already takes its connection with it, as nothing lawful could
+// follow it.
+func (c *Conn) hold(head, body []byte, shared, torn bool) (Outcome, error) {
+	most := len(head) + len(body) + segmentCost
+	if !c.loop.srv.outbound.take(int64(most)) {
+		if torn {
+			return Refused, c.lose(ErrBacklogFull)
+		}
+		return c.overflow()
+	}
+	if c.out == nil {
+		c.out = backlogs.Get().(*backlog)
+	}
+	before := c.out.held
+	if shared && len(body) >= shareFrom {
+		c.out.share(body, c.loop.srv.now())
+	} else {
+		c.out.add(head, body, c.loop.srv.now())
+	}
+	c.loop.srv.outbound.give(int64(most - (c.out.held - before)))
+	c.countOut(len(head) + len(body))
+	if !c.state.has(stCork) {
+		c.waitWritable()
+	} else if c.out.held >= corkBytes {
+		c.flush()
+	}
+	return Queued, nil
+}
+
+// overflow refuses a message, and does what the endpoint wants done about a reader so slow.
+func (c *Conn) overflow() (Outcome, error) {
+	c.loop.stats.refused.Add(1)
+	if c.ep.opts.Overflow == CloseSlow {
+		c.startClose(Closing{Cause: TooSlow, Code: CodeTryAgain, Reason: "backlog full", Err: ErrBacklogFull})
+	}
+	return Refused, ErrBacklogFull
+}
+
+// waitWritable asks the poller to tell when there is room. It is asked only while something waits:
+// on unix sockets every read of the peer's would wake the loop otherwise.
+func (c *Conn) waitWritable() {
+	if !c.state.has(stWriting | stDead | stGone) {
+		c.state |= stWriting
+		if err := c.loop.poll.Modify(int(c.fd), c.token(), netpoll.Read|netpoll.Write); err != nil {
+			c.lose(err)
+			return
+		}
+	}
+	c.placeSooner()
+}
+
+// flush gives the socket what waits, as much as it takes.
+func (c *Conn) flush() {
+	for c.out != nil && !c.state.has(stDead|stGone) {
+		var room [16][]byte
+		n, err := c.sendv(c.out.vectors(room[:0]))
+		if err != nil && err != netpoll.ErrWouldBlock {
+			c.lose(err)
+			return
+		}
+		before := c.out.held
+		c.out.sent(n)
+		c.loop.srv.outbound.give(int64(before - c.out.held))
+		switch {
+		case c.out.held == 0:
+			c.flushed()
+		case err == netpoll.ErrWouldBlock:
+			c.waitWritable()
+			return
+		}
+	}
+}
+
+// flushed runs when nothing waits any more.
+func (c *Conn) flushed() {
+	c.out.recycle()
+	c.out = nil
+	if c.state.has(stWriting) {
+		c.state &^= stWriting
+		if err := c.loop.poll.Modify(int(c.fd), c.token(), netpoll.Read); err != nil {
+			c.lose(err)
+			return
+		}
+	}
+	c.wordsSaid()
+}
+
+// setCork makes sends gather while more frames of the peer's wait to be handled: many small answers
+// then leave in one write. Taking the cork out lets them go.
+func (c *Conn) setCork(in bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if in {
+		c.state |= stCork
+		return
+	}
+	c.state &^= stCork
+	c.flush()
+}
+
+// dropBacklog forgets what waits.
+func (c *Conn) dropBacklog() {
+	if c.out != nil {
+		c.loop.srv.outbound.give(int64(c.out.held))
+		c.out.recycle()
+		c.out = nil
+	}
+}
+
+// congested tells that so much waits that the peer is not to be read.
+func (c *Conn) congested() bool {
+	return c.out != nil && c.ep != nil && c.out.held > c.ep.opts.Backlog/2
+}
+
+func (c *Conn) countOut(n int) {
+	c.loop.stats.messagesOut.Add(1)
+	c.loop.stats.bytesOut.Add(uint64(n))
+}

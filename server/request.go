@@ -1,0 +1,113 @@
+package server
+
+import (
+	"bytes"
+	"net/http"
+	"net/netip"
+	"net/url"
+
+	"github.com/stillpool/stillpool/netpoll"
+)
+
+// Request is the handshake by which a connection was opened. It is valid until the OnOpen that it
+// was given to returns, and for that handler's goroutine only; the strings it returns may be kept.
+type Request struct {
+	head head
+	raw  []byte
+	path []byte // without escapes
+	sub  string
+	conn *Conn
+	// std is the request if net/http read it, and then the rest but for sub and conn is empty.
+	std *http.Request
+}
+
+// parse reads a whole request head, which r refers to from then on.
+func (r *Request) parse(raw []byte) (err error) {
+	*r = Request{raw: raw}
+	if r.head, err = parseHead(raw); err != nil {
+		return err
+	}
+	r.path, _, err = r.head.path()
+	if err == nil && bytes.IndexByte(r.path, '%') >= 0 {
+		clean, escErr := url.PathUnescape(string(r.path))
+		if escErr != nil {
+			return errBadPathEscape
+		}
+		r.path = []byte(clean)
+	}
+	return err
+}
+
+// keep is a copy of r that owns its bytes.
+func (r *Request) keep() *Request {
+	kept := new(Request)
+	if err := kept.parse(bytes.Clone(r.raw)); err != nil {
+		panic(err) // the same bytes were parsed before
+	}
+	kept.sub, kept.conn = r.sub, r.conn
+	return kept
+}
+
+// Path is the path that was asked for, without escapes.
+func (r *Request) Path() string {
+	if r.std != nil {
+		return r.std.URL.Path
+	}
+	return string(r.path)
+}
+
+// RawQuery is the query as it was sent, without the question mark.
+func (r *Request) RawQuery() string {
+	if r.std != nil {
+		return r.std.URL.RawQuery
+	}
+	_, query, _ := r.head.path()
+	return string(query)
+}
+
+// Query parses the query; what is malformed in it is left out, as by net/url.
+func (r *Request) Query() url.Values {
+	values, _ := url.ParseQuery(r.RawQuery())
+	return values
+}
+
+// Host is the Host header.
+func (r *Request) Host() string {
+	if r.std != nil {
+		return r.std.Host
+	}
+	return string(r.head.host)
+}
+
+// Header is the first value of a header, in any case, or empty.
+func (r *Request) Header(name string) string {
+	if r.std != nil {
+		return r.std.Header.Get(name)
+	}
+	value, _ := r.head.field(name)
+	return string(value)
+}
+
+// Headers are all values of a header, in their order.
+func (r *Request) Headers(name string) (values []string) {
+	if r.std != nil {
+		return r.std.Header.Values(name)
+	}
+	for v := range r.head.fields(name) {
+		values = append(values, string(v))
+	}
+	return values
+}
+
+// Subprotocol is what was agreed on, or empty.
+func (r *Request) Subprotocol() string { return r.sub }
+
+// RemoteAddr is the peer's address; the zero AddrPort for a unix socket.
+func (r *Request) RemoteAddr() netip.AddrPort { return r.conn.RemoteAddr() }
+
+// LocalAddr is the address that the peer connected to; the zero AddrPort for a unix socket, or when
+// the connection is closed by now.
+func (r *Request) LocalAddr() netip.AddrPort {
+	addr, _ := netpoll.LocalAddr(int(r.conn.fd)) // the handler runs in the connection's turn
+	return addr
+}

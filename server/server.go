@@ -1,0 +1,273 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stillpool/stillpool/netpoll"
+	"github.com/stillpool/stillpool/server/wheel"
+)
+
+// Server holds connections and writes to them on time. The zero value is ready to use; the fields
+// must not be changed once it serves. Its methods may be called from any goroutine.
+type Server struct {
+	// Addr is what ListenAndServe listens on, host:port as for net.Listen. Empty is localhost:8080.
+	Addr string
+	// Handler answers requests whose path is no endpoint's, on the same port. Nil answers 404.
+	Handler http.Handler
+	// Logger takes what the server has to say. Nil is slog.Default.
+	Logger *slog.Logger
+
+	// Poller is the backend of the event loops. Empty is netpoll.Epoll.
+	Poller netpoll.Backend
+	// Loops is how many event loops share the connections. 0 is one for every two processors.
+	Loops int
+	// Workers bounds the goroutines for handlers that proved slow: so many of them may block at
+	// once and cost nobody else anything. 0 is 1024. Ticks and close events that prove slow have
+	// an eighth of that each beside it, which blocking message handlers can't take.
+	Workers int
+	// ReusePort lets several processes share the port of ListenAndServe (SO_REUSEPORT).
+	ReusePort bool
+
+	// MaxConns bounds the connections of any stage; one too many is told 503. 0 is what the
+	// descriptors allow.
+	MaxConns int
+	// MaxHeaderBytes bounds the head of a handshake or of the first plain request of a connection;
+	// a longer one is told 431. 0 is 8 KiB.
+	MaxHeaderBytes int
+	// HandshakeTimeout bounds the time from accept to a whole head; a slower one is told 408.
+	// 0 is 10 s.
+	HandshakeTimeout time.Duration
+	// CloseTimeout bounds the wait for the answer to a close frame. 0 is 5 s.
+	CloseTimeout time.Duration
+	// UserTimeout ends a connection whose peer acknowledges nothing for so long though bytes are
+	// under way (TCP_USER_TIMEOUT, RFC 5482). It is set on listeners, so on one that was handed in
+	// too. 0 is 30 s; negative leaves it to the kernel.
+	UserTimeout time.Duration
+	// InboundBudget bounds, in bytes, all half-received messages of the process together; a
+	// message over it closes its connection with 1013. 0 is 256 MiB.
+	InboundBudget int64
+	// OutboundBudget bounds, in bytes, all that waits in the process for peers to read. 0 is
+	// 256 MiB.
+	OutboundBudget int64
+
+	inbound, outbound budget
+	pool              pool
+	ids               atomic.Uint64
+	conns             atomic.Int64
+	exhausted         atomic.Bool // an acceptor rests for want of a descriptor
+	stopping          atomic.Bool // Shutdown or Close was called
+	cut               atomic.Bool // Close was called, or the time of Shutdown is over
+
+	begin     sync.Once
+	beginErr  error
+	running   atomic.Pointer[[]*loop] // set once, by begin
+	started   time.Time
+	endpoints atomic.Pointer[map[string]*Endpoint]
+
+	mu         sync.Mutex
+	acceptors  map[*acceptor]bool
+	web        *web
+	idle       chan struct{} // closed when, after stopping, no connection is left
+	goroutines sync.WaitGroup
+	inside     atomic.Int64 // handlers that are inside Shutdown
+}
+
+// Handle makes an endpoint at path, which requests must name exactly. It panics if path does not
+// begin with a slash, is taken, or if o is wrong: that is the program's mistake. It may be called
+// while the server serves.
+func (s *Server) Handle(path string, o Options) *Endpoint {
+	if !strings.HasPrefix(path, "/") {
+		panic(fmt.Sprintf("server: path %q does not begin with a slash", path))
+	}
+	opts, origins, err := o.withDefaults()
+	if err != nil {
+		panic(err)
+	}
+	ep := &Endpoint{srv: s, path: path, opts: opts, origins: origins}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]*Endpoint{path: ep}
+	if old := s.endpoints.Load(); old != nil {
+		for p, e := range *old {
+			if p == path {
+				panic(fmt.Sprintf("server: path %q has an endpoint already", path))
+			}
+			all[p] = e
+		}
+	}
+	s.endpoints.Store(&all)
+	return ep
+}
+
+func (s *Server) endpoint(path []byte) *Endpoint {
+	if all := s.endpoints.Load(); all != nil {
+		return (*all)[string(path)]
+	}
+	return nil
+}
+
+// ListenAndServe listens on Addr and serves until Shutdown or Close; then it returns
+// ErrServerClosed. A port that is taken, and the like, is an error at once.
+func (s *Server) ListenAndServe() error {
+	if s.stopping.Load() {
+		return ErrServerClosed
+	}
+	addr := s.Addr
+	if addr == "" {
+		addr = "localhost:8080"
+	}
+	l, err := netpoll.Listen(addr, s.ReusePort)
+	if err != nil {
+		return err
+	}
+	return s.serve(l)
+}
+
+// Serve serves connections from l until Shutdown or Close, which close l; then it returns
+// ErrServerClosed. It takes any listener with a descriptor: TCP, unix, or inherited, but not one of
+// crypto/tls. Several listeners may be served at once.
+func (s *Server) Serve(l net.Listener) error {
+	own, err := netpoll.FromListener(l)
+	if err != nil {
+		return err
+	}
+	return s.serve(own)
+}
+
+func (s *Server) serve(l *netpoll.Listener) error {
+	if err := s.start(); err != nil {
+		l.Close()
+		return err
+	}
+	a, err := s.accept(l)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	<-a.done
+	return ErrServerClosed
+}
+
+// accept puts a listener on a loop.
+func (s *Server) accept(l *netpoll.Listener) (*acceptor, error) {
+	a := &acceptor{srv: s, listener: l, done: make(chan struct{})}
+	if d := s.userTimeout(); d > 0 && netpoll.IsTCP(l.FD) && netpoll.SetUserTimeout(l.FD, d) != nil {
+		a.userTimeout = d
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping.Load() {
+		return nil, ErrServerClosed
+	}
+	loops := s.loops()
+	a.loop = loops[len(s.acceptors)%len(loops)]
+	s.acceptors[a] = true
+	token := a.loop.addAcceptor(a)
+	if err := a.loop.poll.Add(l.FD, token, netpoll.Read); err != nil {
+		delete(s.acceptors, a)
+		return nil, err
+	}
+	return a, nil
+}
+
+// start opens the loops, once. An endpoint in somebody else's http.Server starts them too.
+func (s *Server) start() error {
+	s.begin.Do(func() { s.beginErr = s.open() })
+	if s.beginErr == nil && s.stopping.Load() {
+		return ErrServerClosed
+	}
+	return s.beginErr
+}
+
+func (s *Server) open() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping.Load() {
+		return ErrServerClosed
+	}
+	s.started = time.Now()
+	s.inbound.limit = orDefault(s.InboundBudget, defaultInboundBudget)
+	s.outbound.limit = orDefault(s.OutboundBudget, defaultOutboundBudget)
+	workers := orDefault(s.Workers, defaultWorkers)
+	s.pool.handlers = lane{srv: s, role: onHandlers, limit: workers}
+	s.pool.ticks = lane{srv: s, role: onTicks, limit: max(workers/8, 1)}
+	s.pool.closes = lane{srv: s, role: onCloses, limit: max(workers/8, 1)}
+	s.acceptors = make(map[*acceptor]bool)
+	s.idle = make(chan struct{})
+	var loops []*loop
+	for range orDefault(s.Loops, max(1, runtime.GOMAXPROCS(0)/2)) {
+		l, err := newLoop(s)
+		if err != nil {
+			for _, l := range loops {
+				l.poll.Close()
+			}
+			return err
+		}
+		loops = append(loops, l)
+	}
+	s.running.Store(&loops)
+	if s.Handler != nil {
+		s.web = newWeb(s)
+	}
+	for _, l := range loops {
+		l.start()
+	}
+	return nil
+}
+
+// loops are the event loops; none before the server started.
+func (s *Server) loops() []*loop {
+	if p := s.running.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// now is the wheel's time: milliseconds since the server started.
+func (s *Server) now() wheel.Time {
+	return wheel.Time(time.Since(s.started) / time.Millisecond)
+}
+
+// since is how long ago t was; less than nothing if it is to come.
+func (s *Server) since(t wheel.Time) time.Duration {
+	now := time.Since(s.started)
+	ms := now / time.Millisecond
+	return time.Duration(int32(wheel.Time(ms)-t))*time.Millisecond + now - ms*time.Millisecond
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Logger != nil {
+		return s.Logger
+	}
+	return slog.Default()
+}
+
+func (s *Server) maxHeader() int { return orDefault(s.MaxHeaderBytes, defaultMaxHeader) }
+
+func (s *Server) handshakeTimeout() time.Duration {
+	return orDefault(s.HandshakeTimeout, defaultHandshakeTimeout)
+}
+
+func (s *Server) closeTimeout() wheel.Time {
+	return ticksOf(orDefault(s.CloseTimeout, defaultCloseTimeout))
+}
+
+func (s *Server) userTimeout() time.Duration { return orDefault(s.UserTimeout, defaultUserTimeout) }
+
+// cutOff tells that connections are to end without any more ado.
+func (s *Server) cutOff() bool { return s.cut.Load() }
+
+func orDefault[T ~int | ~int64](v, otherwise T) T {
+	if v == 0 {
+		return otherwise
+	}
+	return v
+}

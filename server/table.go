@@ -1,0 +1,54 @@
+package server
+
+// tablePage is how many slots the table grows by: growing copies nothing, and wastes one page at
+// the most.
+const tablePage = 1024
+
+// table gives each connection of a loop a small number, its slot, by which the poller's tokens and
+// the wheel's places name it. The loop's lock guards it.
+type table struct {
+	pages []*[tablePage]*Conn
+	free  []uint32 // slots that were given back; the last one, whose memory is warm, goes first
+	next  uint32   // the lowest slot that was never used
+	n     int
+}
+
+// add finds a slot for c.
+func (t *table) add(c *Conn) uint32 {
+	t.n++
+	slot := t.next
+	if n := len(t.free); n > 0 {
+		slot, t.free = t.free[n-1], t.free[:n-1]
+	} else {
+		if int(slot) == len(t.pages)*tablePage {
+			t.pages = append(t.pages, new([tablePage]*Conn))
+		}
+		t.next++
+	}
+	t.pages[slot/tablePage][slot%tablePage] = c
+	return slot
+}
+
+// get is the connection at slot, or nil.
+func (t *table) get(slot uint32) *Conn {
+	if slot >= t.next {
+		return nil
+	}
+	return t.pages[slot/tablePage][slot%tablePage]
+}
+
+func (t *table) remove(slot uint32) {
+	t.pages[slot/tablePage][slot%tablePage] = nil
+	t.free = append(t.free, slot)
+	t.n--
+}
+
+// page copies out the connections of one page, so that they can be looked at without the lock.
+func (t *table) page(i int, dst []*Conn) []*Conn {
+	for _, c := range t.pages[i] {
+		if c != nil {
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}

@@ -1,0 +1,136 @@
+package server
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"syscall"
+
+	"github.com/stillpool/stillpool/netpoll"
+)
+
+// This file takes connections over from net/http: an endpoint mounted in somebody else's
+// http.Server, and upgrades that come later on a connection that Server.Handler has.
+
+var (
+	errHTTP2 = &refusal{http.StatusHTTPVersionNotSupported, "WebSocket over HTTP/2 (RFC 8441) is not spoken: use HTTP/1.1"}
+	errTLS   = &refusal{http.StatusNotImplemented, "connections under TLS can't be taken over: end TLS before this server"}
+	errWrap  = &refusal{http.StatusNotImplemented, "this connection is wrapped and can't be taken over"}
+	errStart = &refusal{http.StatusServiceUnavailable, "server is not available"}
+)
+
+// ServeHTTP upgrades a request that net/http has read, so that an endpoint can be mounted in any
+// http.Server. The connection's descriptor moves to the event loops, and its goroutine and buffers
+// are given back when ServeHTTP returns, which it does at once. A connection under TLS, one of
+// HTTP/2 and one that a listener has wrapped are refused. The Server need not listen by itself, but
+// its Shutdown or Close ends these connections too, and the http.Server's does not.
+func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	sub, err := ep.judgeStd(r)
+	if err != nil {
+		refuseStd(w, err)
+		return
+	}
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", fmt.Errorf("%w: %w", ErrTakeover, err))
+		refuseStd(w, errWrap)
+		return
+	}
+	defer conn.Close() // the loop has a descriptor of its own by then
+	if err := ep.takeOver(conn, buffered.Reader, r, sub); err != nil {
+		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", err)
+		conn.Write(errWrap.response())
+	}
+}
+
+// judgeStd is judge for a request that net/http has parsed.
+func (ep *Endpoint) judgeStd(r *http.Request) (sub string, err error) {
+	if err := ep.srv.start(); err != nil {
+		return "", errStart
+	}
+	if r.ProtoMajor != 1 {
+		return "", errHTTP2
+	}
+	if r.TLS != nil {
+		return "", errTLS
+	}
+	if max := ep.srv.MaxConns; max > 0 && ep.srv.conns.Load() >= int64(max) {
+		return "", errTooManyConns
+	}
+	h := head{method: []byte(r.Method), host: []byte(r.Host), hasBody: r.ContentLength != 0}
+	for name, values := range r.Header {
+		for _, v := range values {
+			if err := h.note([]byte(name), []byte(v)); err != nil {
+				return "", err
+			}
+			if name == "Sec-Websocket-Protocol" {
+				h.lines = append(append(append(h.lines, name+": "...), v...), "\r\n"...)
+			}
+		}
+	}
+	return ep.judge(&h)
+}
+
+func refuseStd(w http.ResponseWriter, err error) {
+	r := err.(*refusal)
+	for name, value := range r.headers() {
+		w.Header().Set(name, value)
+	}
+	w.Header().Set("Connection", "close")
+	http.Error(w, r.reason, r.status)
+}
+
+// takeOver moves a hijacked connection to a loop. What the hijack had buffered are its first frames.
+func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Request, sub string) error {
+	rest, err := buffered.Peek(buffered.Buffered())
+	if err != nil {
+		return err
+	}
+	rest = append([]byte(nil), rest...)
+	if p, ok := conn.(*prefixed); ok {
+		rest = append(rest, p.prefix...)
+		conn = p.Conn
+	}
+	fd, err := takeStream(conn)
+	if err != nil {
+		return err
+	}
+	srv := ep.srv
+	peer, _ := netpoll.RemoteAddr(fd) // a peer that is gone by now is noticed by the loop
+	if d := srv.userTimeout(); d > 0 && netpoll.IsTCP(fd) {
+		netpoll.SetUserTimeout(fd, d)
+	}
+	c := srv.newConn(int32(fd), peer)
+	c.state = stTurn // nobody else may serve it before its open event is in place
+	c.at = srv.now() + ticksOf(srv.handshakeTimeout())
+	srv.conns.Add(1)
+	c.loop.stats.accepted.Add(1)
+	if err := c.loop.add(c); err != nil {
+		netpoll.Close(fd)
+		srv.left()
+		return err
+	}
+	answer := appendUpgrade(nil, []byte(r.Header.Get("Sec-WebSocket-Key")), sub)
+	c.mu.Lock()
+	opened := c.open(ep, sub, answer)
+	c.mu.Unlock()
+	if opened {
+		c.parkOpen(&Request{std: r, sub: sub, conn: c}, rest)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state &^= stTurn
+	c.toQueue()
+	return nil
+}
+
+// takeStream duplicates the descriptor of a plain stream connection. Another type that has a
+// descriptor may change the bytes on their way to it, so only the two plain ones will do.
+func takeStream(conn net.Conn) (int, error) {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return netpoll.Take(conn.(syscall.Conn))
+	}
+	return -1, fmt.Errorf("%w: it is a %T, not a *net.TCPConn or *net.UnixConn", ErrTakeover, conn)
+}

@@ -1,0 +1,146 @@
+package server
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/stillpool/stillpool/server/wheel"
+)
+
+// This file is what happens when a connection's place in the wheel comes up. Each connection has
+// one place, at the earliest time at which anything of it may be due. What is due is worked out
+// here: reading and writing do not touch the wheel, so a place may come up too early, which costs
+// a look, but never too late.
+
+// comeUp looks at what is due, sets the next place and runs the tick. The loop runs it.
+func (c *Conn) comeUp(w *worker) {
+	c.mu.Lock()
+	if c.state.has(stGone) {
+		c.mu.Unlock()
+		return
+	}
+	c.expire(w.now)
+	c.oweTick(w.now)
+	c.placeSooner()
+	t := c.takeTurn(w)
+	c.mu.Unlock()
+	c.turn(w, t)
+}
+
+// expire enforces the deadlines. The lock is held.
+func (c *Conn) expire(now wheel.Time) {
+	switch {
+	case c.state.has(stDead):
+	case c.inStage() && !now.Before(c.at):
+		c.stageExpired()
+	case c.out != nil && c.writeTimeout() > 0 && !now.Before(c.out.oldest()+c.writeTimeout()):
+		c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrWriteTimeout})
+	case !c.inStage() && c.idleTimeout() > 0 && !now.Before(c.heard+c.idleTimeout()):
+		c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
+	}
+}
+
+// inStage tells whether at is the end of a stage, and not the next tick.
+func (c *Conn) inStage() bool { return !c.state.has(stOpen) || c.state.has(stCloseSent|stLinger) }
+
+func (c *Conn) stageExpired() {
+	if !c.state.has(stOpen | stLinger) {
+		c.refuse(errHeadTooSlow)
+		return
+	}
+	c.kill(Closing{Cause: PeerGone, Code: CodeAbnormal, Err: ErrCloseTimeout})
+}
+
+// oweTick notes a tick that is due. One that is a whole interval late, or finds the last one still
+// undone, is skipped: ticks never pile up. The lock is held.
+func (c *Conn) oweTick(now wheel.Time) {
+	if c.every == 0 || c.inStage() || !c.state.has(stAnnounced) || now.Before(c.at) {
+		return
+	}
+	late := uint32(now-c.at) / c.every
+	c.at += wheel.Time((late + 1) * c.every)
+	if c.state.has(stTickOwed) {
+		late++
+	}
+	if late > 0 {
+		c.loop.stats.skipped.Add(uint64(late))
+	}
+	c.state |= stTickOwed
+}
+
+// tick runs the tick that is owed. The holder of the turn runs it.
+func (c *Conn) tick(w *worker) {
+	c.mu.Lock()
+	c.state &^= stTickOwed
+	due := c.at - wheel.Time(c.every)
+	c.mu.Unlock()
+	c.callTick(w)
+	c.loop.stats.ticks.Add(1)
+	c.loop.stats.lateness.add(c.loop.srv.since(due))
+}
+
+// scheduleTicks puts the next tick at the connection's phase. The lock is held.
+func (c *Conn) scheduleTicks() {
+	if c.every == 0 || c.ep.opts.OnTick == nil {
+		c.every = 0
+	} else {
+		every := wheel.Time(c.every)
+		c.at = wheel.FirstDue(c.loop.srv.now(), wheel.Phase(c.ep.phases.Add(1), every), every)
+	}
+	c.placeSooner()
+}
+
+// placeSooner makes sure that the place is not later than what may be due first. The lock is held.
+func (c *Conn) placeSooner() {
+	if c.state.has(stDead | stGone) {
+		return
+	}
+	const never = wheel.Horizon
+	now := c.loop.srv.now()
+	wait := never
+	until := func(t wheel.Time) {
+		if t.Before(now) {
+			t = now
+		}
+		wait = min(wait, t-now)
+	}
+	if c.inStage() || c.every != 0 && c.state.has(stAnnounced) {
+		until(c.at)
+	}
+	if d := c.writeTimeout(); d > 0 && c.out != nil {
+		until(c.out.oldest() + d)
+	}
+	if d := c.idleTimeout(); d > 0 {
+		until(c.heard + d)
+	}
+	if wait != never {
+		c.loop.sooner(c.slot, now+wait)
+	}
+}
+
+func (c *Conn) writeTimeout() wheel.Time {
+	if c.ep == nil || c.ep.opts.WriteTimeout < 0 {
+		return 0
+	}
+	return ticksOf(c.ep.opts.WriteTimeout)
+}
+
+func (c *Conn) idleTimeout() wheel.Time {
+	if c.ep == nil {
+		return 0
+	}
+	return ticksOf(c.ep.opts.IdleTimeout)
+}
+
+// ticksOf turns a duration into the wheel's unit, a millisecond, rounding up.
+func ticksOf(d time.Duration) wheel.Time {
+	return wheel.Time((d + time.Millisecond - 1) / time.Millisecond)
+}
+
+// checkEvery holds an interval against what the wheel can do.
+func checkEvery(d time.Duration) error {
+	if d != 0 && (d < minEvery || d > maxTimer) {
+		return fmt.Errorf("server: an interval of %v is not between %v and %v", d, minEvery, maxTimer)
+	}
+	return nil
+}

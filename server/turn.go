@@ -1,0 +1,202 @@
+package server
+
+import (
+	"io"
+
+	"github.com/stillpool/stillpool/netpoll"
+)
+
+// This file is about the turn: the right to read a connection, to decode what came and to call its
+// handlers. One goroutine at a time has it, so no two handlers of a connection run at once and a
+// handler sees its messages in order. Whoever comes while somebody else has the turn leaves a bit
+// behind, and the holder looks at the bits before it gives the turn back.
+
+// task is what the holder of a turn is to do next.
+type task uint8
+
+const (
+	taskNone   task = iota // nothing: the turn was given back
+	taskFinish             // the connection is over
+	taskEnd                // tell so
+	taskParked             // deliver the event that waited for a worker
+	taskTick               // the tick that is owed
+	taskRead               // read what came
+)
+
+// event takes what the poller said of c. The loop runs it.
+func (c *Conn) event(w *worker, r netpoll.Ready) {
+	c.mu.Lock()
+	if r&netpoll.Writable != 0 {
+		c.flush()
+	}
+	if r&netpoll.Readable != 0 {
+		c.state |= stReadable
+		c.heard = w.now
+	}
+	if r&netpoll.HangUp != 0 {
+		c.state |= stHangUp
+	}
+	t := c.takeTurn(w)
+	c.mu.Unlock()
+	c.turn(w, t)
+}
+
+// resume goes on with a connection that waited in a queue.
+func (c *Conn) resume(w *worker, waited state) {
+	c.mu.Lock()
+	c.state &^= waited
+	t := c.takeTurn(w)
+	c.mu.Unlock()
+	c.turn(w, t)
+}
+
+// takeTurn takes the turn if it is free and there is something that w may do. The lock is held.
+func (c *Conn) takeTurn(w *worker) task {
+	switch {
+	case c.state.has(stEnding):
+		return c.takeEnd(w)
+	case c.state.has(stTurn | stGone):
+		return taskNone
+	}
+	c.state |= stTurn
+	return c.nextTask(w)
+}
+
+// nextTask chooses what w does next with the turn that it has, or gives the turn back. What w may
+// not do is handed to those who may. The lock is held.
+func (c *Conn) nextTask(w *worker) task {
+	c.settle()
+	if c.state.has(stDead) && (!c.state.has(stParked) || c.loop.srv.cutOff()) {
+		return taskFinish
+	}
+	if c.state.has(stParked) {
+		if w.mayHandle(c.ep) {
+			return taskParked
+		}
+		c.handOver(&c.loop.srv.pool.handlers, stJob)
+	}
+	if c.state.has(stTickOwed) && !c.state.has(stCloseSent|stDead) {
+		if w.mayTick(c.ep) {
+			return taskTick
+		}
+		c.handOver(&c.loop.srv.pool.ticks, stTickJob)
+	}
+	if c.readable() {
+		if w.mayRead() {
+			c.state &^= stReadable
+			w.stage = c.state
+			return taskRead
+		}
+		c.toQueue()
+	}
+	c.state &^= stTurn
+	return taskNone
+}
+
+// readable tells whether there is something to read and nothing against it.
+func (c *Conn) readable() bool {
+	return c.state.has(stReadable) && !c.state.has(stParked|stDead) && !c.congested()
+}
+
+// nudge sees to it that somebody does what has become to be done. The lock is held.
+func (c *Conn) nudge() {
+	if !c.state.has(stTurn | stGone) {
+		c.toQueue()
+	}
+}
+
+// toQueue puts c behind the others that wait for the loop. The lock is held.
+func (c *Conn) toQueue() {
+	if !c.state.has(stQueued) {
+		c.state |= stQueued
+		c.loop.enqueue(c)
+	}
+}
+
+// handOver gives c to a lane of the pool, once. The lock is held.
+func (c *Conn) handOver(l *lane, mark state) {
+	if !c.state.has(mark) {
+		c.state |= mark
+		l.submit(c, mark)
+	}
+}
+
+// turn does task after task until the turn is given back. What one connection may have read in a
+// turn is bounded: a flood queues again behind the others.
+func (c *Conn) turn(w *worker, t task) {
+	left := turnBytes
+	for t != taskNone {
+		more := false
+		switch t {
+		case taskFinish:
+			if !c.finish(w) {
+				return
+			}
+			t = taskEnd
+			continue
+		case taskEnd:
+			c.end(w)
+			return
+		case taskParked:
+			c.unpark(w)
+		case taskTick:
+			c.tick(w)
+		case taskRead:
+			var n int
+			n, more = c.read(w)
+			left -= n
+		}
+		c.mu.Lock()
+		if more {
+			c.state |= stReadable
+		}
+		if left <= 0 && c.readable() {
+			c.toQueue()
+			c.state &^= stTurn
+			t = taskNone
+		} else {
+			t = c.nextTask(w)
+		}
+		c.mu.Unlock()
+	}
+}
+
+// read takes one bufferful from the socket and tells how much it was, and whether there may be more:
+// a short read has emptied the socket, unless the end of the stream is there too and would give no
+// event of its own.
+func (c *Conn) read(w *worker) (n int, more bool) {
+	n, err := c.recv(w.buf[:])
+	if err == netpoll.ErrWouldBlock {
+		return 0, false
+	}
+	if err != nil {
+		c.ended(err)
+		return 0, false
+	}
+	c.loop.stats.bytesIn.Add(uint64(n))
+	c.received(w, w.buf[:n])
+	return n, n == len(w.buf) || w.stage.has(stHangUp)
+}
+
+// ended takes the end of the stream, orderly or not.
+func (c *Conn) ended(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == io.EOF {
+		err = nil
+	}
+	c.kill(Closing{Cause: PeerGone, Code: CodeAbnormal, Err: err})
+}
+
+// received gives bytes to the stage that the connection is in. It may overwrite them.
+func (c *Conn) received(w *worker, p []byte) {
+	switch {
+	case w.stage.has(stLinger | stCloseTaken):
+		// Section 5.5.1: after a close frame the peer must not send, and nothing is processed.
+		c.linger(len(p))
+	case w.stage.has(stOpen):
+		c.frames(w, p)
+	default:
+		c.handshake(w, p)
+	}
+}

@@ -1,0 +1,124 @@
+package server
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/stillpool/stillpool/server/wheel"
+)
+
+// This file sees to it that a handler that takes long holds up nobody else.
+//
+// Handlers run on the loop that found their event, because handing each over costs more than most
+// of them take. So somebody has to look whether a loop gets on. The watcher is one timer a loop. It
+// is armed when a loop begins a batch and finds it unarmed, and lets itself run out when it finds
+// the loop waiting: an idle loop is not watched, and a busy one pays one look a period and nothing
+// for a handler.
+//
+// When a loop has not got on between two looks, its role goes to another goroutine, together with
+// the rest of its batch. The slow handler's goroutine finishes what it is at, and finds that it
+// serves no loop any more. And the endpoint whose handler it was is marked slow: for a while its
+// handlers run on the pool. Moving the role alone would not do, for each of two hundred blocking
+// handlers would again hold the loop for a look or two.
+
+const (
+	// lookEvery is the watcher's period. A loop that got no further for two looks is deposed, so a
+	// blocking handler costs the others between one and two periods, once. Shorter periods would take
+	// a loop that the operating system put aside for a blocked one.
+	lookEvery = 4 * time.Millisecond
+	// slowFor is how long the handlers of an endpoint stay on the pool after one was slow.
+	slowFor = wheel.Time(2000)
+	// slowAfter is how long a handler on the pool may run and not be slow.
+	slowAfter = time.Millisecond
+	// fewItems is how little of a batch done in a period makes its handlers slow, though none of
+	// them holds the loop for long: more than half a millisecond each.
+	fewItems = 8
+)
+
+// watch is the watcher of one loop.
+type watch struct {
+	loop  *loop
+	shift atomic.Pointer[shift]
+	timer *time.Timer
+	armed atomic.Bool
+	seen  uint64 // progress at the last look
+}
+
+// begin puts a shift in charge of the loop.
+func (w *watch) begin(s *shift) {
+	w.shift.Store(s)
+	w.loop.srv.goroutines.Add(1)
+	go w.loop.run(s)
+}
+
+// arm starts the looking, if it does not go on already.
+func (w *watch) arm() {
+	if !w.armed.Load() && w.armed.CompareAndSwap(false, true) {
+		w.timer.Reset(lookEvery)
+	}
+}
+
+// look runs on the timer's goroutine, one at a time.
+func (w *watch) look() {
+	s := w.shift.Load()
+	now := s.next.word.Load()
+	if now&(resting|deposed) != 0 {
+		w.armed.Store(false)
+		// A batch may have begun in between, and seen the watcher armed.
+		if s.next.word.Load()&(resting|deposed) == 0 {
+			w.arm()
+		}
+		return
+	}
+	stuck := now>>batchShift == w.seen>>batchShift && now-w.seen < fewItems
+	w.seen = now
+	if stuck {
+		w.depose(s, now)
+	}
+	w.timer.Reset(lookEvery)
+}
+
+// depose puts a new goroutine in charge, if the old one is still where it was seen.
+func (w *watch) depose(s *shift, seen uint64) {
+	next, ok := s.next.depose(seen)
+	if !ok {
+		return
+	}
+	w.loop.stats.deposed.Add(1)
+	if next > 0 && next <= len(s.items) {
+		s.items[next-1].blame(w.loop.srv.now())
+	}
+	heir := w.loop.newShift()
+	heir.now = s.now
+	heir.items = append(heir.items, s.items[min(next, len(s.items)):]...)
+	w.begin(heir)
+}
+
+// blame marks the endpoint slow whose handler held the loop.
+func (it *item) blame(now wheel.Time) {
+	switch {
+	case it.conn == nil || it.conn.upgradedTo() == nil:
+	case it.what == itemDue:
+		it.conn.ep.slowTicks.mark(now)
+	default:
+		it.conn.ep.slow.mark(now)
+	}
+}
+
+// slowness says until when handlers of an endpoint are handed over.
+type slowness struct{ until atomic.Uint32 }
+
+func (s *slowness) mark(now wheel.Time) { s.until.Store(uint32(now+slowFor) | 1) }
+
+// is tells whether handlers are handed over now.
+func (s *slowness) is(now wheel.Time) bool {
+	until := s.until.Load()
+	if until == 0 {
+		return false
+	}
+	if now.Before(wheel.Time(until)) {
+		return true
+	}
+	s.until.CompareAndSwap(until, 0) // or it would come round again with the wheel's time
+	return false
+}

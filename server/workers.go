@@ -1,0 +1,145 @@
+package server
+
+import (
+	"sync"
+	"time"
+
+	"github.com/stillpool/stillpool/server/wheel"
+)
+
+// This file is who may run what. Goroutines that serve a loop run everything that is quick; what
+// proved slow runs on the pool, whose lanes can't take each other's capacity.
+
+// role is what a goroutine is there for.
+type role uint8
+
+const (
+	onLoop     role = iota // serves a loop: must not be held up
+	onHandlers             // pool: open and message events
+	onTicks                // pool: ticks
+	onCloses               // pool: close events
+)
+
+// worker is a goroutine that takes turns with connections: what it is there for, and its buffers.
+type worker struct {
+	role  role
+	srv   *Server
+	now   wheel.Time // when the batch was taken, for a loop; the present, for others
+	stage state      // of the connection in hand, as it was when last looked at
+	buf   []byte     // for one read
+	dec   decoder    // for a connection that has nothing half received
+	req   Request    // for a handshake
+}
+
+// mayHandle tells whether w may run open and message handlers of ep.
+func (w *worker) mayHandle(ep *Endpoint) bool {
+	return w.role == onHandlers || w.role == onLoop && !ep.slow.is(w.now)
+}
+
+// mayTick tells whether w may run tick handlers of ep.
+func (w *worker) mayTick(ep *Endpoint) bool {
+	return w.role == onTicks || w.role == onHandlers || w.role == onLoop && !ep.slowTicks.is(w.now)
+}
+
+// mayClose tells whether w may run close handlers of ep.
+func (w *worker) mayClose(ep *Endpoint) bool {
+	return w.role == onCloses || w.role == onLoop && !ep.slow.is(w.now)
+}
+
+// mayRead tells whether w may read, and so come upon messages. A worker of the other lanes may not:
+// a message handler must not take the capacity of ticks.
+func (w *worker) mayRead() bool { return w.role == onLoop || w.role == onHandlers }
+
+// start and timed bracket a handler. On the pool they measure it, and keep its endpoint there as
+// long as handlers are slow; on a loop the watcher does that, and no clock is read.
+func (w *worker) start() time.Time {
+	if w.role == onLoop {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+func (w *worker) timed(s *slowness, start time.Time) {
+	if w.role != onLoop && time.Since(start) > slowAfter {
+		s.mark(w.srv.now())
+	}
+}
+
+// pool runs what was handed over.
+type pool struct {
+	handlers, ticks, closes lane
+}
+
+// lane is a share of the pool: goroutines, up to a limit, that come when there is work and go when
+// there is none; and a queue behind them. A connection stands in a lane once at the most, so the
+// queue is bounded by the connections.
+type lane struct {
+	srv   *Server
+	role  role
+	limit int
+
+	mu      sync.Mutex
+	running int
+	queue   []job
+}
+
+// job is a connection to take a turn with, and the mark it has for standing in the queue.
+type job struct {
+	conn *Conn
+	mark state
+}
+
+// submit queues a connection. It may be called with the connection's lock held.
+func (l *lane) submit(c *Conn, mark state) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue = append(l.queue, job{c, mark})
+	if l.running < l.limit {
+		l.running++
+		l.srv.goroutines.Add(1)
+		go l.work()
+	}
+}
+
+// workerBuffers are smaller than a loop's: there may be many, and each is held while a handler
+// blocks.
+const workerBuffer = 8 << 10
+
+var workerBuffers = sync.Pool{New: func() any { return &worker{buf: make([]byte, workerBuffer)} }}
+
+func (l *lane) work() {
+	defer l.srv.goroutines.Done()
+	w := workerBuffers.Get().(*worker)
+	defer workerBuffers.Put(w)
+	w.role, w.srv = l.role, l.srv
+	for {
+		j, ok := l.take()
+		if !ok {
+			return
+		}
+		w.now = l.srv.now()
+		j.conn.resume(w, j.mark)
+	}
+}
+
+// take gives the next connection, or ends the goroutine's place in the lane.
+func (l *lane) take() (job, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		l.running--
+		l.queue = nil
+		return job{}, false
+	}
+	j := l.queue[0]
+	l.queue[0] = job{}
+	l.queue = l.queue[1:]
+	return j, true
+}
+
+// load tells how many goroutines the lane has and how many connections wait for one.
+func (l *lane) load() (running, waiting int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.running, len(l.queue)
+}
