@@ -208,7 +208,7 @@ func TestAcceptExhausted(t *testing.T) {
 	l := listen(t, "127.0.0.1:0")
 	dial(t, l)
 	(&sock{t, l.FD}).await(unix.POLLIN)
-	err := withoutDescriptors(t, func() error {
+	err := withDescriptors(t, 0, func() error {
 		fd, _, err := Accept(l.FD)
 		if fd != -1 {
 			t.Errorf("descriptor %d", fd)
@@ -219,7 +219,7 @@ func TestAcceptExhausted(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	accept(t, l) // it waited
-	err = withoutDescriptors(t, func() error {
+	err = withDescriptors(t, 0, func() error {
 		_, err := Connect(addressOf(l), netip.Addr{})
 		return err
 	})
@@ -228,15 +228,37 @@ func TestAcceptExhausted(t *testing.T) {
 	}
 }
 
-// withoutDescriptors calls f while the limit is the next number that is free.
-func withoutDescriptors(t *testing.T, f func() error) error {
+// TestListenExhausted gets as far as a listener, but not to a descriptor of its own for it.
+func TestListenExhausted(t *testing.T) {
+	free := nextDescriptor(t)
+	err := withDescriptors(t, 1, func() error {
+		_, err := Listen("127.0.0.1:0", false)
+		return err
+	})
+	if !IsExhausted(err) {
+		t.Errorf("Listen: %v", err)
+	}
+	if nextDescriptor(t) != free {
+		t.Error("the listener is left open")
+	}
+}
+
+// nextDescriptor is the number that will be opened next.
+func nextDescriptor(t *testing.T) int {
 	t.Helper()
 	next, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
 	must(t, err)
 	must(t, Close(next))
+	return next
+}
+
+// withDescriptors calls f while no more than n can be opened.
+func withDescriptors(t *testing.T, n int, f func() error) error {
+	t.Helper()
+	next := nextDescriptor(t)
 	var limit syscall.Rlimit
 	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 	defer func() { must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)) }()
-	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: uint64(next), Max: limit.Max}))
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: uint64(next + n), Max: limit.Max}))
 	return f()
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -115,9 +116,21 @@ func testPartialSend(t *testing.T, send func(int, []byte) (int, error), pair fam
 	}
 }
 
-// testSendToNobody would die of SIGPIPE on descriptor 1, and does not on others because Go ignores
-// it; what can be seen is the error.
+// testSendToNobody listens for SIGPIPE, and for another signal that it raises last itself: signals
+// that wait are taken by their number, the least first.
 func testSendToNobody(t *testing.T, send func(int, []byte) (int, error), pair family) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, unix.SIGPIPE, unix.SIGWINCH)
+	defer signal.Stop(signals)
+	brokenPipe(t, send, pair)
+	must(t, unix.Kill(unix.Getpid(), unix.SIGWINCH))
+	if sig := <-signals; sig != unix.SIGWINCH {
+		t.Errorf("a broken connection raises %v", sig)
+	}
+}
+
+func brokenPipe(t *testing.T, send func(int, []byte) (int, error), pair family) {
+	t.Helper()
 	a, b := pair(t)
 	b.close()
 	a.await(unix.POLLRDHUP)
@@ -293,6 +306,22 @@ func TestTake(t *testing.T) {
 	if fd, err := Take(accepted.(*net.TCPConn)); err == nil || fd != -1 {
 		t.Errorf("of a closed connection: %d, %v", fd, err)
 	}
+}
+
+// TestTakeBlocking takes a connection that somebody made blocking, as File and Fd do.
+func TestTakeBlocking(t *testing.T) {
+	t.Parallel()
+	a, _ := tcpPair(t)
+	fd, err := unix.FcntlInt(uintptr(a.fd), unix.F_DUPFD_CLOEXEC, 0)
+	must(t, err)
+	conn, err := NetConn(fd)
+	must(t, err)
+	defer conn.Close()
+	must(t, unix.SetNonblock(a.fd, false))
+	fd, err = Take(conn.(*net.TCPConn))
+	must(t, err)
+	own(t, fd)
+	checkRaw(t, fd)
 }
 
 func TestNetConn(t *testing.T) {

@@ -106,7 +106,9 @@ func (s *Server) admit(fd int, peer netip.AddrPort) {
 		netpoll.Close(fd)
 		return
 	}
-	c.at = s.now() + ticksOf(s.handshakeTimeout())
+	if over {
+		c.state = stTurn // nobody else may serve it before it is refused
+	}
 	if err := c.loop.add(c); err != nil {
 		s.log().Warn("connection not registered", "remote", peer, "error", err)
 		netpoll.Close(fd)
@@ -116,6 +118,7 @@ func (s *Server) admit(fd int, peer netip.AddrPort) {
 	if over {
 		c.mu.Lock()
 		c.refuse(errTooManyConns)
+		c.letGo()
 		c.mu.Unlock()
 	}
 }
@@ -124,13 +127,14 @@ func (s *Server) newConn(fd int32, peer netip.AddrPort) *Conn {
 	id := s.ids.Add(1)
 	loops := s.loops()
 	c := &Conn{id: id, fd: fd, loop: loops[id%uint64(len(loops))], heard: s.now()}
+	c.at = c.heard + ticksOf(s.handshakeTimeout())
 	c.setRemote(peer)
 	return c
 }
 
 // left notes that a connection is gone. The last one ends a shutdown.
 func (s *Server) left() {
-	if s.conns.Add(-1) == 0 {
+	if s.conns.Add(-1) <= s.inside.Load() {
 		s.maybeIdle()
 	}
 }

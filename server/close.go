@@ -211,9 +211,6 @@ func (c *Conn) finish(w *worker) (deliver bool) {
 	fd := int(c.fd)
 	tell := c.state.has(stAnnounced) && c.ep.opts.OnClose != nil
 	c.state |= stGone | stDead
-	if tell {
-		c.state |= stEnding
-	}
 	c.fd = -1
 	c.dropBacklog()
 	c.mu.Unlock()
@@ -228,10 +225,11 @@ func (c *Conn) finish(w *worker) (deliver bool) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.state |= stEnding
 	return c.takeEnd(w) == taskEnd
 }
 
-// takeEnd takes the close event if w may deliver it, and otherwise hands it over.
+// takeEnd takes the close event if w may deliver it, and otherwise hands it over. The lock is held.
 func (c *Conn) takeEnd(w *worker) task {
 	if w.mayClose(c.ep) {
 		c.state &^= stEnding

@@ -163,7 +163,7 @@ func (c *Conn) unpark(w *worker) {
 	c.state &^= stParked
 	c.mu.Unlock()
 	if p.open != nil {
-		c.callOpen(w, p.open)
+		c.opened(w, p.open)
 	} else {
 		c.callMessage(w, p.msg)
 	}
@@ -174,8 +174,11 @@ func (c *Conn) unpark(w *worker) {
 
 func (p *parked) empty() bool { return p.open == nil && p.msg.Kind == 0 }
 
-// announce makes the open event the connection's past: ticks begin.
-func (c *Conn) announce() {
+// opened delivers the open event, after which ticks begin.
+func (c *Conn) opened(w *worker, r *Request) {
+	if c.ep.opts.OnOpen != nil {
+		c.callOpen(w, r)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state |= stAnnounced
@@ -194,12 +197,9 @@ func (c *Conn) snapshot() state {
 // a handler.
 
 func (c *Conn) callOpen(w *worker, r *Request) {
-	if f := c.ep.opts.OnOpen; f != nil {
-		defer w.timed(&c.ep.slow, w.start())
-		defer c.guard("OnOpen")
-		f(c, r)
-	}
-	c.announce()
+	defer w.timed(&c.ep.slow, w.start())
+	defer c.guard("OnOpen")
+	c.ep.opts.OnOpen(c, r)
 }
 
 func (c *Conn) callMessage(w *worker, m Message) {

@@ -42,12 +42,12 @@ func (c *Conn) isOpenOn(ep *Endpoint) bool {
 	return c.ep == ep && !c.state.has(stCloseSent|stDead|stGone)
 }
 
-// Broadcast is how many connections a message was sent to, queued for, and refused by.
-type Broadcast struct{ Sent, Queued, Refused int }
+// Tally is how many connections a message was sent to, queued for, and refused by.
+type Tally struct{ Sent, Queued, Refused int }
 
 // Broadcast sends a prepared message to every open connection, and returns when each has it or
 // queues it; slow readers do not slow it down. It runs on the caller's goroutine.
-func (ep *Endpoint) Broadcast(p *Prepared) (b Broadcast) {
+func (ep *Endpoint) Broadcast(p *Prepared) (b Tally) {
 	for c := range ep.Conns() {
 		switch outcome, _ := c.Send(p); outcome {
 		case Sent:

@@ -142,7 +142,7 @@ func (c *Conn) upgrade(w *worker, ep *Endpoint, r *Request, rest []byte) {
 	in := c.in
 	c.in = nil
 	if w.mayHandle(ep) {
-		c.callOpen(w, r)
+		c.opened(w, r)
 		w.stage = c.snapshot()
 		c.frames(w, rest)
 	} else {
@@ -195,6 +195,9 @@ func (c *Conn) refuseNow(w *worker, err error) {
 // refuse answers with an HTTP status and ends the connection so that the answer arrives. The lock is
 // held.
 func (c *Conn) refuse(r *refusal) {
+	if c.state.has(stLinger | stDead | stGone) {
+		return
+	}
 	c.loop.stats.refusedHandshakes.Add(1)
 	c.conclude(Closing{Cause: BadInput, Code: CodeAbnormal, Err: r})
 	c.control(r.response())

@@ -99,8 +99,15 @@ func (l *loop) addAcceptor(a *acceptor) netpoll.Token {
 // run serves the loop until it is closed or somebody else was put in charge of it.
 func (l *loop) run(s *shift) {
 	defer l.srv.goroutines.Done()
+	returned := false
+	defer func() {
+		if !returned {
+			l.watch.goexit(s)
+		}
+	}()
 	for s.work() && l.gather(s) {
 	}
+	returned = true
 }
 
 // work does what is in hand, and tells whether this goroutine still serves the loop.
@@ -122,6 +129,14 @@ func (s *shift) work() bool {
 			it.accept.run(s.loop)
 		}
 	}
+}
+
+// inHand is the connection whose item was begun last, or nil.
+func (s *shift) inHand() *Conn {
+	if i := int(s.next.word.Load() & (deposed - 1)); i > 0 && i <= len(s.items) {
+		return s.items[i-1].conn
+	}
+	return nil
 }
 
 // gather waits for work and takes a batch of it. What is due by the clock goes first, because it
@@ -147,8 +162,10 @@ func (l *loop) gather(s *shift) bool {
 	l.takeEvents(s, s.events[:n])
 	l.takeQueue(s)
 	l.mu.Unlock()
-	l.watch.arm()
 	s.next.start()
+	if len(s.items) > 0 {
+		l.watch.arm()
+	}
 	return true
 }
 

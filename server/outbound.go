@@ -41,7 +41,7 @@ func (c *Conn) sendFrame(head, body []byte, shared bool) (Outcome, error) {
 		return Refused, ErrClosed
 	}
 	size := len(head) + len(body)
-	if c.out != nil && c.out.held+size > c.ep.opts.Backlog {
+	if c.full(size) {
 		return c.overflow()
 	}
 	n := 0
@@ -56,6 +56,16 @@ func (c *Conn) sendFrame(head, body []byte, shared bool) (Outcome, error) {
 		return Sent, nil
 	}
 	return c.hold(head[min(n, len(head)):], body[max(0, n-len(head)):], shared, n > 0)
+}
+
+// full tells whether a frame of so many bytes is one too many. One is always taken while nothing
+// waits, or a message longer than the backlog could never be sent.
+func (c *Conn) full(size int) bool {
+	over := func() bool { return c.out != nil && c.out.held+size > c.ep.opts.Backlog }
+	if over() && c.state.has(stCork) && !c.state.has(stWriting) {
+		c.flush() // it is only the cork that made it wait
+	}
+	return over()
 }
 
 func (c *Conn) transmit(head, body []byte) (int, error) {
@@ -89,7 +99,7 @@ func (c *Conn) hold(head, body []byte, shared, torn bool) (Outcome, error) {
 	c.countOut(len(head) + len(body))
 	if !c.state.has(stCork) {
 		c.waitWritable()
-	} else if c.out.held >= corkBytes {
+	} else if c.out.held >= corkBytes && !c.state.has(stWriting) {
 		c.flush()
 	}
 	return Queued, nil

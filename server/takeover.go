@@ -103,7 +103,6 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 	}
 	c := srv.newConn(int32(fd), peer)
 	c.state = stTurn // nobody else may serve it before its open event is in place
-	c.at = srv.now() + ticksOf(srv.handshakeTimeout())
 	srv.conns.Add(1)
 	c.loop.stats.accepted.Add(1)
 	if err := c.loop.add(c); err != nil {
@@ -120,8 +119,7 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.state &^= stTurn
-	c.toQueue()
+	c.letGo()
 	return nil
 }
 

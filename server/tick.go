@@ -85,9 +85,17 @@ func (c *Conn) scheduleTicks() {
 		c.every = 0
 	} else {
 		every := wheel.Time(c.every)
-		c.at = wheel.FirstDue(c.loop.srv.now(), wheel.Phase(c.ep.phases.Add(1), every), every)
+		c.at = wheel.FirstDue(c.loop.srv.now(), phase(c.ep.phases.Add(1), every), every)
 	}
 	c.placeSooner()
+}
+
+// phase is the offset of the n-th connection's ticks within their interval. Offsets are spread
+// evenly over a grid of tickGrain, coarse enough that the wake-up of the loop, and that of a peer
+// on the same machine, is paid for a batch of ticks and not for each; but of at least 64 points.
+func phase(n uint64, every wheel.Time) wheel.Time {
+	grain := max(1, min(tickGrain, every/64))
+	return wheel.Phase(n, every/grain) * grain
 }
 
 // placeSooner makes sure that the place is not later than what may be due first. The lock is held.

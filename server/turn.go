@@ -65,6 +65,9 @@ func (c *Conn) takeTurn(w *worker) task {
 // nextTask chooses what w does next with the turn that it has, or gives the turn back. What w may
 // not do is handed to those who may. The lock is held.
 func (c *Conn) nextTask(w *worker) task {
+	if c.state.has(stGone) {
+		return taskNone // the descriptor was given away; the turn is kept for ever
+	}
 	c.settle()
 	if c.state.has(stDead) && (!c.state.has(stParked) || c.loop.srv.cutOff()) {
 		return taskFinish
@@ -113,6 +116,13 @@ func (c *Conn) toQueue() {
 	}
 }
 
+// letGo gives the turn back outside of turn, and has the loop look at what there is to do. The lock
+// is held.
+func (c *Conn) letGo() {
+	c.state &^= stTurn
+	c.toQueue()
+}
+
 // handOver gives c to a lane of the pool, once. The lock is held.
 func (c *Conn) handOver(l *lane, mark state) {
 	if !c.state.has(mark) {
@@ -151,8 +161,7 @@ func (c *Conn) turn(w *worker, t task) {
 			c.state |= stReadable
 		}
 		if left <= 0 && c.readable() {
-			c.toQueue()
-			c.state &^= stTurn
+			c.letGo()
 			t = taskNone
 		} else {
 			t = c.nextTask(w)
@@ -198,5 +207,22 @@ func (c *Conn) received(w *worker, p []byte) {
 		c.frames(w, p)
 	default:
 		c.handshake(w, p)
+	}
+}
+
+// goexited ends a connection whose handler ended its goroutine with runtime.Goexit, turn and all.
+func (c *Conn) goexited() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !c.state.has(stTurn):
+	case c.state.has(stGone):
+		c.leave() // it was the close handler
+	default:
+		c.startClose(Closing{Cause: Panicked, Code: CodeInternal, Reason: "internal error"})
+		c.letGo()
 	}
 }

@@ -88,6 +88,26 @@ func (w *watch) depose(s *shift, seen uint64) {
 	if next > 0 && next <= len(s.items) {
 		s.items[next-1].blame(w.loop.srv.now())
 	}
+	w.replace(s, next)
+}
+
+// goexit replaces a goroutine that a handler ended with runtime.Goexit, as testing.T.FailNow does.
+func (w *watch) goexit(s *shift) {
+	for {
+		seen := s.next.word.Load()
+		if seen&deposed != 0 {
+			break
+		}
+		if next, ok := s.next.depose(seen); ok {
+			w.replace(s, next)
+			break
+		}
+	}
+	s.inHand().goexited()
+}
+
+// replace puts a new goroutine in charge of the loop, and of what s has not begun.
+func (w *watch) replace(s *shift, next int) {
 	heir := w.loop.newShift()
 	heir.now = s.now
 	heir.items = append(heir.items, s.items[min(next, len(s.items)):]...)

@@ -94,11 +94,7 @@ func (l *lane) submit(c *Conn, mark state) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.queue = append(l.queue, job{c, mark})
-	if l.running < l.limit {
-		l.running++
-		l.srv.goroutines.Add(1)
-		go l.work()
-	}
+	l.recruit()
 }
 
 // workerBuffers are smaller than a loop's: there may be many, and each is held while a handler
@@ -117,8 +113,37 @@ func (l *lane) work() {
 		if !ok {
 			return
 		}
-		w.now = l.srv.now()
-		j.conn.resume(w, j.mark)
+		l.do(w, j)
+	}
+}
+
+func (l *lane) do(w *worker, j job) {
+	returned := false
+	defer func() {
+		if !returned { // the handler called runtime.Goexit, which nothing can stop
+			l.quit()
+			j.conn.goexited()
+		}
+	}()
+	w.now = l.srv.now()
+	j.conn.resume(w, j.mark)
+	returned = true
+}
+
+// quit ends a goroutine's place in the lane, and has another take it if there is work.
+func (l *lane) quit() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running--
+	l.recruit()
+}
+
+// recruit starts a goroutine if there is work and room for one. The lane's lock is held.
+func (l *lane) recruit() {
+	if len(l.queue) > 0 && l.running < l.limit {
+		l.running++
+		l.srv.goroutines.Add(1)
+		go l.work()
 	}
 }
 

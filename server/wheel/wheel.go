@@ -18,7 +18,7 @@
 // Set, Sooner, Remove and Due take constant time. An id costs 12 bytes: a link to either side and
 // the due time. They lie in pages without pointers, so the garbage collector doesn't look into them,
 // and pages are added as ids grow, so growth copies no array of places. Pages are kept for good: the
-// wheel is as large as the largest id it ever saw.
+// wheel stays as large as it was at its fullest.
 //
 // An Advance takes out as many ids as its buffer holds, and hands down as many ahead of their time. A
 // million ids on one interval are thereby handed down bit by bit, where all at once would take tens
@@ -55,8 +55,8 @@ func New(now Time) *Wheel {
 // Set gives id a place at due, or moves it there from wherever it was. A due time that is not after
 // the wheel's time is due at the next Advance. One more than Horizon ahead is taken for the past.
 //
-// Ids are meant to be small and dense, like indexes into a table of connections: room is kept for
-// those below too. Set panics if id is above [MaxID].
+// Ids are meant to be small and dense, like indexes into a table of connections, because room comes in
+// pages of 2,048 neighbours. Set panics if id is above [MaxID].
 func (w *Wheel) Set(id ID, due Time) {
 	r, n := w.reserve(id)
 	w.place(r, n, w.notPast(due))

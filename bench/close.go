@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"errors"
+	"os"
+
+	"github.com/gobwas/ws"
+
+	"github.com/stillpool/stillpool/netpoll"
+)
+
+var (
+	errConnectTimeout = errors.New("connect: timed out")
+	errUpgradeTimeout = errors.New("upgrade: timed out")
+)
+
+// expire gives up on connections that have been opening for too long.
+func (l *loop) expire() {
+	oldest := l.clock() - l.timeout
+	for i := range l.conns[:l.next] {
+		switch c := &l.conns[i]; {
+		case c.since > oldest:
+			return // they were dialled in this order
+		case c.state == connecting:
+			l.drop(c, errConnectTimeout)
+		case c.state == upgrading:
+			l.drop(c, errUpgradeTimeout)
+		}
+	}
+}
+
+// sayGoodbye starts the closing handshake where there is somebody to say it to.
+func (l *loop) sayGoodbye() {
+	goodbye := clientFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "")))
+	for i := range l.conns[:l.next] {
+		c := &l.conns[i]
+		if c.state != open {
+			l.hangUp(c)
+			continue
+		}
+		c.state = closing
+		l.closing++
+		if err := l.send(c, goodbye); err != nil {
+			l.drop(c, err)
+		}
+	}
+}
+
+// hangUp closes without ceremony, and counts nothing.
+func (l *loop) hangUp(c *conn) {
+	if c.state == unused || c.state == closed {
+		return
+	}
+	if c.state == connecting || c.state == upgrading {
+		l.opening--
+	}
+	c.state = closing
+	l.closing++
+	l.drop(c, nil)
+}
+
+// drop ends a connection and counts why: one that never opened has failed, one that was open is
+// lost, and one that we closed ourselves is neither.
+func (l *loop) drop(c *conn, why error) {
+	before := c.state
+	c.state = closed
+	if c.fd >= 0 {
+		_ = l.poller.Remove(int(c.fd)) // it may never have been added
+		_ = netpoll.Close(int(c.fd))
+	}
+	c.in, c.out, c.dec = nil, nil, decoder{}
+	switch before {
+	case connecting, upgrading:
+		l.opening--
+		l.failed[reasonOf(before, why)]++
+		l.tried()
+	case open:
+		l.lost[why.Error()]++
+		l.scenario.lost(c, l.clock())
+	case closing:
+		l.closing--
+	}
+}
+
+// reasonOf names the stage at which an error of the socket came; other errors name it themselves.
+func reasonOf(s state, why error) string {
+	if _, ok := why.(*os.SyscallError); ok && s == upgrading {
+		return "upgrade: " + why.Error()
+	}
+	return why.Error()
+}

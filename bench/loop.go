@@ -1,0 +1,149 @@
+package bench
+
+import (
+	"time"
+
+	"github.com/stillpool/stillpool/netpoll"
+)
+
+const (
+	batch        = 512             // events a wait
+	readBuffer   = 64 << 10        // one for all connections of a loop
+	maxControl   = 4 << 10         // bytes of answers to pings that may wait for a server to read
+	expirePeriod = time.Second / 4 // how often half-open connections are looked at
+
+	// alarmToken is none that a connection has.
+	alarmToken netpoll.Token = maxConns
+)
+
+// forever is the wait of who waits for nothing but events.
+const forever time.Duration = -1
+
+// scenario is what a loop does with its open connections. All calls come from the loop.
+type scenario interface {
+	// piece takes a piece of a data message that arrived at now. An error ends the connection.
+	piece(c *conn, p piece, now time.Duration) error
+	// lost tells that an open connection is gone. It must not close others: step may.
+	lost(c *conn, now time.Duration)
+	// step does what is due, after each event and before each wait. It returns how long until
+	// something else is due, or forever.
+	step(now time.Duration) time.Duration
+	// begin and end are the bounds of measuring. After end nothing more is sent.
+	begin(now time.Duration)
+	end(now time.Duration)
+	// pending is how many messages are still to be answered.
+	pending() int
+}
+
+// loop owns a part of the fleet's connections and serves them on one goroutine. Others reach it
+// through do only.
+type loop struct {
+	poller   netpoll.Poller
+	alarm    *alarm
+	target   target
+	burst    int // bound of opening
+	timeout  time.Duration
+	maxOut   int // bytes that may wait for the kernel, a connection
+	scenario scenario
+	upgrade  *upgrader
+	clock    func() time.Duration // since the fleet began
+	tried    func()               // called for each connection that opened or failed to
+
+	conns   []conn
+	buf     []byte
+	want    int // how many of conns to dial
+	next    int // the first that was not dialled yet
+	opening int // how many are being opened
+	opened  int // and have been, whatever became of them
+	closing int
+	bytesIn int64
+	now     time.Duration // when the bytes at hand were read
+
+	lastOpened time.Duration
+	failed     map[string]int // why they did not open
+	lost       map[string]int // why they did not stay open
+
+	calls   chan func()
+	stopped bool
+	ended   chan struct{}
+	err     error // after ended
+}
+
+func (l *loop) run() {
+	defer close(l.ended)
+	defer l.poller.Close()
+	defer l.alarm.close()
+	l.err = l.serveUntilStopped()
+	for i := range l.conns {
+		l.hangUp(&l.conns[i])
+	}
+}
+
+func (l *loop) serveUntilStopped() error {
+	events := make([]netpoll.Event, batch)
+	nextExpiry := l.clock()
+	for !l.stopped {
+		timeout, err := l.prepare(&nextExpiry)
+		if err != nil {
+			return err
+		}
+		n, err := l.poller.Wait(events, timeout)
+		if err != nil {
+			return err
+		}
+		l.now = l.clock()
+		for _, ev := range events[:n] {
+			l.serve(ev)
+		}
+		l.obey()
+	}
+	return nil
+}
+
+// prepare does what needs no event, and tells how long to wait for one.
+func (l *loop) prepare(nextExpiry *time.Duration) (time.Duration, error) {
+	l.now = l.clock()
+	if l.opening > 0 && l.now >= *nextExpiry {
+		l.expire()
+		*nextExpiry = l.now + expirePeriod
+	}
+	for l.next < l.want && l.opening < l.burst {
+		l.dial()
+	}
+	if wait := l.scenario.step(l.now); wait >= 0 {
+		if err := l.alarm.set(wait); err != nil {
+			return 0, err
+		}
+	}
+	if l.opening > 0 {
+		return expirePeriod, nil
+	}
+	return forever, nil
+}
+
+// obey runs what do has left.
+func (l *loop) obey() {
+	for {
+		select {
+		case call := <-l.calls:
+			call()
+		default:
+			return
+		}
+	}
+}
+
+// do runs fn on the loop's goroutine and waits for it. It returns at once if the loop has ended.
+func (l *loop) do(fn func()) {
+	done := make(chan struct{})
+	select {
+	case l.calls <- func() { fn(); close(done) }:
+	case <-l.ended:
+		return
+	}
+	l.poller.Wake()
+	select {
+	case <-done:
+	case <-l.ended:
+	}
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/stillpool/stillpool/bench"
+)
+
+const (
+	startTime = 5 * time.Second // for a server to accept its first connection
+	endTime   = 3 * time.Second // for a child to end when asked to
+)
+
+// job is what a client child is told on its standard input: one of the two.
+type job struct {
+	Tick *bench.TickOptions `json:"tick,omitempty"`
+	Echo *bench.EchoOptions `json:"echo,omitempty"`
+}
+
+func (j job) at(url string, pid int) job {
+	if j.Tick != nil {
+		o := *j.Tick
+		o.URL, o.PID = url, pid
+		return job{Tick: &o}
+	}
+	o := *j.Echo
+	o.URL, o.PID = url, pid
+	return job{Echo: &o}
+}
+
+// sample is one result: one of the two.
+type sample struct {
+	Tick *bench.TickResult `json:"tick,omitempty"`
+	Echo *bench.EchoResult `json:"echo,omitempty"`
+}
+
+func (s sample) common() *bench.Common {
+	if s.Tick != nil {
+		return &s.Tick.Common
+	}
+	return &s.Echo.Common
+}
+
+// measure starts the server, lets a client measure it, and ends both. Each is a process of its own,
+// because each needs a descriptor a connection and its processor time told apart.
+func measure(ctx context.Context, c *contestant, path string, j job) (sample, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return sample{}, err
+	}
+	var log tail
+	server := child(context.Background(), c.command(addr)) // it ends after its client
+	server.Stdout, server.Stderr = &log, &log
+	if err := server.Start(); err != nil {
+		return sample{}, err
+	}
+	defer end(server)
+	if err := awaitServer(ctx, addr); err != nil {
+		return sample{}, fmt.Errorf("%w\n%s", err, log.String())
+	}
+	s, err := runClient(ctx, j.at("ws://"+addr+path, server.Process.Pid))
+	if ctx.Err() != nil {
+		return sample{}, errors.New("interrupted")
+	}
+	if err != nil {
+		return sample{}, fmt.Errorf("%w\n%s", err, log.String())
+	}
+	return s, nil
+}
+
+// freeAddr asks the kernel for a port. Nothing keeps it until the server listens, but the kernel
+// does not give it to the next who asks, either.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// child is a command that is asked to end with ctx, and ends with this process whatever happens to
+// it. It has a process group of its own: ^C on the terminal is for this process, which ends its
+// children in order.
+func child(ctx context.Context, args []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = endTime
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// end asks a server to end and waits; one that does not is killed.
+func end(server *exec.Cmd) {
+	_ = server.Process.Signal(syscall.SIGTERM)
+	kill := time.AfterFunc(endTime, func() { _ = server.Process.Kill() })
+	defer kill.Stop()
+	_ = server.Wait() // it was told to end: how it did says nothing
+}
+
+func awaitServer(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTime, errors.New("the server did not start"))
+	defer cancel()
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func runClient(ctx context.Context, j job) (s sample, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return s, err
+	}
+	input, err := json.Marshal(j)
+	if err != nil {
+		return s, err
+	}
+	client := child(ctx, []string{self, "client"})
+	client.Stdin = bytes.NewReader(input)
+	client.Stderr = os.Stderr
+	output, err := client.Output()
+	if err != nil {
+		return s, fmt.Errorf("client: %w", err)
+	}
+	return s, json.Unmarshal(output, &s)
+}
+
+// clientCmd is the client child. It is not for people: they have stillpool bench.
+type clientCmd struct{}
+
+// Run implements the subcommand.
+func (*clientCmd) Run() error {
+	ctx, stop := untilSignal()
+	defer stop()
+	var j job
+	if err := json.NewDecoder(os.Stdin).Decode(&j); err != nil {
+		return err
+	}
+	var s sample
+	var err error
+	switch {
+	case j.Tick != nil:
+		s.Tick, err = bench.Tick(ctx, *j.Tick)
+	case j.Echo != nil:
+		s.Echo, err = bench.Echo(ctx, *j.Echo)
+	default:
+		err = errors.New("no job on standard input")
+	}
+	if err != nil {
+		return err
+	}
+	return bench.WriteJSON(os.Stdout, s)
+}
+
+// tail keeps the end of what a child says, for the case that it fails.
+type tail struct{ bytes.Buffer }
+
+const tailSize = 4 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	n, err := t.Buffer.Write(p)
+	if extra := t.Len() - tailSize; extra > 0 {
+		t.Next(extra)
+	}
+	return n, err
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"text/tabwriter"
+
+	"github.com/alecthomas/kong"
+)
+
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Serve the demonstration application on one of the peers."`
+	List    listCmd    `cmd:"" help:"List the peers."`
+	Compare compareCmd `cmd:"" help:"Measure several servers in turn and put them in ratio."`
+	Client  clientCmd  `cmd:"" hidden:""`
+}
+
+func main() {
+	ctx := kong.Parse(&cli{}, kong.Name("peers"), kong.UsageOnError(),
+		kong.Description("Other WebSocket libraries, to compare Stillpool with."))
+	ctx.FatalIfErrorf(ctx.Run())
+}
+
+type serveCmd struct {
+	Name string `arg:"" help:"The peer; see list."`
+	Addr string `default:"localhost:8080" help:"Address to listen on."`
+}
+
+func (c *serveCmd) Run() error {
+	p, ok := peerNamed(c.Name)
+	if !ok {
+		return noPeer(c.Name)
+	}
+	return p.serve(c.Addr)
+}
+
+// untilSignal ends at ^C or a polite request to end; a second one is not polite any more.
+func untilSignal() (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+type listCmd struct{}
+
+func (*listCmd) Run() error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, p := range peers {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", p.name, p.version(), p.about)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,57 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// process is a process of this machine, whose use of it is measured from outside.
+type process struct{ pid int }
+
+// rss is the memory that the process holds at the moment, its share of what is mapped from files
+// included. smaps_rollup counts pages; the counter in status is only summed up now and then, and
+// may be off by some hundred kilobytes on a machine with many processors. But smaps_rollup is for
+// who may trace the process, and status for everybody.
+func (p *process) rss() (int64, error) {
+	bytes, err := readField(p.path("smaps_rollup"), "Rss:")
+	if err != nil {
+		bytes, err = readField(p.path("status"), "VmRSS:")
+	}
+	return bytes, err
+}
+
+func (p *process) path(file string) string {
+	return fmt.Sprintf("/proc/%d/%s", p.pid, file)
+}
+
+func readField(path, name string) (int64, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	n, err := parseField(data, name)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return n, nil
+}
+
+// parseField finds a line of the form "Rss:  1234 kB" and returns bytes.
+func parseField(data []byte, name string) (int64, error) {
+	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
+		f := strings.Fields(lines.Text())
+		if len(f) == 0 || f[0] != name {
+			continue
+		}
+		if len(f) != 3 || f[2] != "kB" {
+			return 0, fmt.Errorf("%s is not in kB: %q", name, lines.Text())
+		}
+		kB, err := strconv.ParseInt(f[1], 10, 64)
+		return kB << 10, err
+	}
+	return 0, fmt.Errorf("no field %s", name)
+}

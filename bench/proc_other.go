@@ -1,0 +1,11 @@
+//go:build !linux
+
+package bench
+
+import (
+	"time"
+
+	"github.com/stillpool/stillpool/netpoll"
+)
+
+func (p *process) cpu() (time.Duration, error) { return 0, netpoll.ErrUnsupported }

@@ -1,0 +1,78 @@
+package bench
+
+import (
+	"os"
+	"testing"
+)
+
+const rollup = `55a1c0000000-7ffd1f5f2000 ---p 00000000 00:00 0                          [rollup]
+Rss:               11936 kB
+Pss:                5210 kB
+Pss_Dirty:          3280 kB
+`
+
+const status = `Name:	stillpool
+VmHWM:	   25000 kB
+VmRSS:	   24212 kB
+RssAnon:	   12000 kB
+`
+
+func TestParseField(t *testing.T) {
+	for _, c := range []struct {
+		data, name string
+		want       int64
+	}{
+		{rollup, "Rss:", 11936 << 10},
+		{rollup, "Pss:", 5210 << 10},
+		{status, "VmRSS:", 24212 << 10},
+	} {
+		if got, err := parseField([]byte(c.data), c.name); err != nil || got != c.want {
+			t.Errorf("%s: got %d, %v, want %d", c.name, got, err, c.want)
+		}
+	}
+	for _, c := range []struct{ data, name string }{
+		{rollup, "VmRSS:"},
+		{"", "Rss:"},
+		{"Rss: 12", "Rss:"},
+		{"Rss: 12 MB", "Rss:"},
+		{"Rss: many kB", "Rss:"},
+	} {
+		if got, err := parseField([]byte(c.data), c.name); err == nil {
+			t.Errorf("%s in %q: got %d, want an error", c.name, c.data, got)
+		}
+	}
+}
+
+func TestProcessItself(t *testing.T) {
+	p := &process{pid: os.Getpid()}
+	before, err := p.cpu()
+	if err != nil || before <= 0 {
+		t.Fatalf("processor time: %v, %v", before, err)
+	}
+	for {
+		after, err := p.cpu()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if after > before {
+			break
+		}
+	}
+	held := make([]byte, 32<<20)
+	for i := range held {
+		held[i] = 1
+	}
+	if rss, err := p.rss(); err != nil || rss < int64(len(held)) {
+		t.Errorf("resident memory: %d, %v, with %d bytes in use", rss, err, len(held))
+	}
+}
+
+func TestProcessGone(t *testing.T) {
+	p := &process{pid: 1 << 22} // above the highest that the kernel gives
+	if cpu, err := p.cpu(); err == nil {
+		t.Errorf("processor time: %v, want an error", cpu)
+	}
+	if rss, err := p.rss(); err == nil {
+		t.Errorf("resident memory: %d, want an error", rss)
+	}
+}

@@ -1,0 +1,169 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// stragglerTime is how long answers are awaited that were under way when measuring ended, so that
+// the slowest are not left out of the percentiles.
+const stragglerTime = 2 * time.Second
+
+// run is what both scenarios do in the same order: open, settle, weigh, measure, close.
+type run struct {
+	options Options
+	fleet   *fleet
+	server  *process // nil if its id is not known
+	client  *process
+
+	opening     Opening
+	memory      Memory
+	before      reading // the beginning of measuring
+	after       reading
+	interrupted bool
+}
+
+// reading is what is read off before and after measuring.
+type reading struct {
+	at     time.Duration
+	client time.Duration // processor time
+	server time.Duration
+	census census
+}
+
+func newRun(ctx context.Context, o Options, perConn int, of scenarioOf) (*run, error) {
+	t, err := resolve(ctx, o.URL)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{options: o, client: &process{pid: os.Getpid()}}
+	if o.PID != 0 {
+		r.server = &process{pid: o.PID}
+		if _, err := r.server.cpu(); err != nil {
+			return nil, fmt.Errorf("bench: processor time of process %d: %w", o.PID, err)
+		}
+	}
+	if r.fleet, err = newFleet(t, o, perConn, of); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *run) close() { r.fleet.close() }
+
+// open opens all connections, in two steps if the growth of memory between them is to be known.
+func (r *run) open(ctx context.Context) error {
+	bar := newBar(r.options.Progress, r.options.Conns)
+	defer bar.finish()
+	if err := r.weigh(&r.memory.Before); err != nil {
+		return err
+	}
+	if n := r.options.SlopeFrom; n > 0 && r.server != nil {
+		if err := r.openTo(ctx, n, bar); err != nil {
+			return err
+		}
+		if err := r.weigh(&r.memory.SlopeStart); err != nil {
+			return err
+		}
+	}
+	if err := r.openTo(ctx, r.options.Conns, bar); err != nil {
+		return err
+	}
+	return r.weigh(&r.memory.Open)
+}
+
+// openTo raises the number of connections to n, and lets the server settle.
+func (r *run) openTo(ctx context.Context, n int, bar *bar) error {
+	start, err := r.read()
+	if err != nil {
+		return err
+	}
+	if err := r.fleet.open(ctx, n, bar.set); err != nil {
+		return err
+	}
+	end, err := r.read()
+	if err != nil {
+		return err
+	}
+	if end.census.opened == 0 {
+		return fmt.Errorf("bench: none of %d connections opened: %s", n, reasons(end.census.failed))
+	}
+	r.opening.add(start, end)
+	return r.wait(ctx, r.options.Settle)
+}
+
+func (r *run) wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return r.fleet.err()
+	}
+}
+
+// measure counts for as long as the options say, or until ctx ends.
+func (r *run) measure(ctx context.Context) (err error) {
+	if r.before, err = r.read(); err != nil {
+		return err
+	}
+	r.fleet.each(func(l *loop) { l.scenario.begin(l.clock()) })
+	if err := r.wait(ctx, r.options.Duration); err != nil {
+		if ctx.Err() == nil {
+			return err
+		}
+		r.interrupted = true
+	}
+	r.fleet.each(func(l *loop) { l.scenario.end(l.clock()) })
+	if r.after, err = r.read(); err != nil {
+		return err
+	}
+	if err := r.weigh(&r.memory.End); err != nil {
+		return err
+	}
+	if !r.interrupted {
+		r.awaitStragglers()
+	}
+	return r.fleet.err()
+}
+
+func (r *run) awaitStragglers() {
+	deadline := time.Now().Add(stragglerTime)
+	for time.Now().Before(deadline) {
+		pending := 0
+		r.fleet.each(func(l *loop) { pending += l.scenario.pending() })
+		if pending == 0 {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// read takes everything that is compared between two times.
+func (r *run) read() (reading, error) {
+	now := reading{at: r.fleet.clock(), census: r.fleet.census()}
+	var err, serverErr error
+	now.client, err = r.client.cpu()
+	if r.server != nil {
+		if now.server, serverErr = r.server.cpu(); serverErr != nil {
+			serverErr = fmt.Errorf("bench: the server has gone: %w", serverErr)
+		}
+	}
+	return now, errors.Join(err, serverErr)
+}
+
+// weigh takes the server's memory and how many connections it has.
+func (r *run) weigh(w *Weight) (err error) {
+	if r.server == nil {
+		return nil
+	}
+	w.Conns = r.fleet.census().open
+	if w.RSSBytes, err = r.server.rss(); err != nil {
+		return fmt.Errorf("bench: memory of the server: %w", err)
+	}
+	return nil
+}

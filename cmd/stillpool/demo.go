@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/stillpool/stillpool/server"
+)
+
+// maxEcho bounds a message to /echo, in bytes: conformance suites go up to 16 MiB.
+const maxEcho = 16 << 20
+
+// loopbackOrigins are the pages that may connect while only this machine can reach the server: those
+// that this machine serves, and those opened from a file, whose origin is null.
+var loopbackOrigins = []string{
+	"http://localhost:*", "https://localhost:*",
+	"http://*.localhost:*", "https://*.localhost:*",
+	"http://127.0.0.1:*", "https://127.0.0.1:*",
+	"http://[::1]:*", "https://[::1]:*",
+	"null",
+}
+
+// demo is the demonstration application: what /ws, /echo and the page do.
+type demo struct {
+	logger  *slog.Logger
+	woohoo  *server.Prepared
+	stuff   *sampler // messages that were stuff
+	refused *sampler // messages that were not
+}
+
+func newDemo(logger *slog.Logger) *demo {
+	return &demo{
+		logger:  logger,
+		woohoo:  server.PrepareText("Woohoo!"),
+		stuff:   newSampler(logger, slog.LevelInfo, "Got stuff!"),
+		refused: newSampler(logger, slog.LevelWarn, "Refused a message"),
+	}
+}
+
+// ws are the options of /ws: a Woohoo! every so often, and stuff back.
+func (d *demo) ws(every, writeTimeout time.Duration, origins []string) server.Options {
+	o := server.Options{
+		Every:        every,
+		WriteTimeout: writeTimeout,
+		Origins:      origins,
+		MaxMessage:   maxStuff,
+		OnTick:       func(c *server.Conn) { c.Send(d.woohoo) },
+		OnMessage:    d.message,
+	}
+	// A handler that has nothing to say need not be called for each of a million connections.
+	if d.logger.Enabled(context.Background(), slog.LevelDebug) {
+		o.OnOpen = d.opened
+		o.OnClose = d.closed
+	}
+	return o
+}
+
+func (d *demo) message(c *server.Conn, m server.Message) {
+	no := judge(m.Kind, m.Data)
+	if no == nil {
+		if d.stuff.count() {
+			d.stuff.line(who(c)...)
+		}
+		return
+	}
+	if d.refused.count() {
+		d.refused.line(append(who(c), slog.Int("code", int(no.code)), slog.String("reason", no.reason),
+			slog.Int("bytes", len(m.Data)), slog.String("data", excerpt(m.Data)))...)
+	}
+	c.CloseWith(no.code, no.reason)
+}
+
+func (d *demo) opened(c *server.Conn, _ *server.Request) {
+	d.logger.LogAttrs(context.Background(), slog.LevelDebug, "Opened", who(c)...)
+}
+
+func (d *demo) closed(c *server.Conn, why server.Closing) {
+	attrs := append(who(c), slog.String("cause", why.Cause.String()), slog.Int("code", int(why.Code)),
+		slog.String("reason", excerpt([]byte(why.Reason))))
+	if why.Err != nil {
+		attrs = append(attrs, slog.String("error", why.Err.Error()))
+	}
+	d.logger.LogAttrs(context.Background(), slog.LevelDebug, "Closed", attrs...)
+}
+
+// who says which connection a line is about.
+func who(c *server.Conn) []slog.Attr {
+	return []slog.Attr{slog.Uint64("conn", c.ID()), slog.String("remote", c.RemoteAddr().String())}
+}
+
+// echo are the options of /echo: every message back as it came.
+func echo(writeTimeout time.Duration, origins []string) server.Options {
+	return server.Options{
+		WriteTimeout: writeTimeout,
+		Origins:      origins,
+		MaxMessage:   maxEcho,
+		// Reading stops while more than half of the backlog waits, so this takes the largest
+		// message and its header while one like it is being read.
+		Backlog:   2*maxEcho + 64,
+		OnMessage: func(c *server.Conn, m server.Message) { c.Write(m.Kind, m.Data) },
+	}
+}
+
+// mount makes srv serve the demonstration.
+func (d *demo) mount(srv *server.Server, every, writeTimeout time.Duration, origins []string) {
+	ticked := srv.Handle("/ws", d.ws(every, writeTimeout, origins))
+	echoed := srv.Handle("/echo", echo(writeTimeout, origins))
+	srv.Handler = newPage(func() counts {
+		s := srv.Stats()
+		return counts{
+			EveryMS:     every.Milliseconds(),
+			Connections: int64(ticked.Len() + echoed.Len()),
+			Stuff:       d.stuff.total(),
+			Ticks:       int64(s.Ticks),
+			Skipped:     int64(s.Skipped),
+		}
+	})
+}
+
+// allowedOrigins are the given origins and, while only this machine can reach addr, its own.
+func allowedOrigins(addr net.Addr, more []string) []string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
+		return append(loopbackOrigins[:len(loopbackOrigins):len(loopbackOrigins)], more...)
+	}
+	return more
+}

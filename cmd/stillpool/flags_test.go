@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// parsed is what "stillpool serve args..." would run with.
+func parsed(t *testing.T, args ...string) serveCmd {
+	t.Helper()
+	var c cli
+	helped := false
+	if _, err := newParser(&c, streams{io.Discard, io.Discard}, &helped).Parse(append([]string{"serve"}, args...)); err != nil {
+		t.Fatal(err)
+	}
+	return c.Serve
+}
+
+// flagTable has a row for each flag of serve: its field, what it is by default, and another value
+// as text and as it must arrive.
+var flagTable = []struct {
+	flag, field string
+	def         any
+	text        string
+	want        any
+}{
+	{"addr", "Addr", "localhost:8080", ":9000", ":9000"},
+	{"every", "Every", time.Second, "250ms", 250 * time.Millisecond},
+	{"write-timeout", "WriteTimeout", 10 * time.Second, "3s", 3 * time.Second},
+	{"max-conns", "MaxConns", 0, "1000000", 1_000_000},
+	{"loops", "Loops", 0, "3", 3},
+	{"workers", "Workers", 0, "64", 64},
+	{"poller", "Poller", "epoll", "easygo", "easygo"},
+	{"reuse-port", "ReusePort", false, "true", true},
+	{"origins", "Origins", []string(nil), "https://a.example,null", []string{"https://a.example", "null"}},
+	{"log-level", "LogLevel", "info", "debug", "debug"},
+	{"log-format", "LogFormat", "text", "json", "json"},
+	{"profile", "Profile", "", "heap", "heap"},
+	{"profile-dir", "ProfileDir", ".", "/tmp/x", "/tmp/x"},
+}
+
+func TestFlagsAndEnvironment(t *testing.T) {
+	for _, row := range flagTable {
+		t.Run(row.flag, func(t *testing.T) {
+			get := func(args ...string) any {
+				return reflect.ValueOf(parsed(t, args...)).FieldByName(row.field).Interface()
+			}
+			check := func(how string, got, want any) {
+				t.Helper()
+				if !reflect.DeepEqual(got, want) {
+					t.Errorf("%s: got %v, want %v", how, got, want)
+				}
+			}
+			check("default", get(), row.def)
+			check("flag", get("--"+row.flag+"="+row.text), row.want)
+			variable := "STILLPOOL_" + strings.ToUpper(strings.ReplaceAll(row.flag, "-", "_"))
+			t.Setenv(variable, row.text)
+			check(variable, get(), row.want)
+			if def := fmt.Sprint(row.def); row.def != nil && row.flag != "origins" && row.flag != "profile" {
+				check("flag over "+variable, get("--"+row.flag+"="+def), row.def)
+			}
+		})
+	}
+	if fields := reflect.TypeFor[serveCmd]().NumField(); fields != len(flagTable) {
+		t.Errorf("serve has %d flags, the table %d", fields, len(flagTable))
+	}
+}
+
+func TestOriginsRepeat(t *testing.T) {
+	got := parsed(t, "--origins", "https://a.example", "--origins", "https://b.example").Origins
+	if want := []string{"https://a.example", "https://b.example"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// What an operator can get wrong ends with one line that names it, and a status that scripts see.
+func TestErrorsAreOneLine(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		env    string
+		args   string
+		status int
+		want   string
+	}{
+		{"nothing", "", "", exitUsage, "serve"},
+		{"unknown command", "", "sevre", exitUsage, "sevre"},
+		{"unknown flag", "", "serve --evry 1s", exitUsage, "--evry"},
+		{"bad duration", "", "serve --every soon", exitUsage, "--every"},
+		{"tick too short", "", "serve --every 10us", exitUsage, "--every"},
+		{"tick too long", "", "serve --every 9999h", exitUsage, "--every"},
+		{"tick not whole", "", "serve --every 1500us", exitUsage, "--every"},
+		{"no write timeout", "", "serve --write-timeout 0s", exitUsage, "--write-timeout"},
+		{"negative", "", "serve --loops=-1", exitUsage, "--loops"},
+		{"bad number", "", "serve --max-conns many", exitUsage, "--max-conns"},
+		{"unknown poller", "", "serve --poller kqueue", exitUsage, "--poller"},
+		{"unknown level", "", "serve --log-level loud", exitUsage, "--log-level"},
+		{"unknown profile", "", "serve --profile disk", exitUsage, "--profile"},
+		{"malformed origin", "", "serve --addr 127.0.0.1:0 --origins https://", exitUsage, "https://"},
+		{"bad environment", "STILLPOOL_EVERY=soon", "serve", exitUsage, "STILLPOOL_EVERY"},
+		{"bad choice in environment", "STILLPOOL_POLLER=kqueue", "serve", exitUsage, "kqueue"},
+		{"bad level in environment", "STILLPOOL_LOG_LEVEL=loud", "serve", exitUsage, "loud"},
+		{"taken port", "", "serve --addr " + taken.Addr().String(), exitFailed, taken.Addr().String()},
+		{"bad address", "", "serve --addr nonsense", exitFailed, "nonsense"},
+		{"profile folder is a file", "", "serve --addr 127.0.0.1:0 --profile cpu --profile-dir " + file, exitFailed, file},
+		{"profile folder in a file", "", "serve --addr 127.0.0.1:0 --profile heap --profile-dir " + file + "/x", exitFailed, file},
+		{"profile file is a folder", "", "serve --addr 127.0.0.1:0 --profile cpu --profile-dir " + folderInPlace(t), exitFailed, "cpu.pprof"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if name, value, ok := strings.Cut(c.env, "="); ok {
+				t.Setenv(name, value)
+			}
+			status, out, errs := ran(strings.Fields(c.args)...)
+			if status != c.status {
+				t.Errorf("status %d, want %d", status, c.status)
+			}
+			if strings.Count(errs, "\n") != 1 || !strings.HasPrefix(errs, "stillpool: ") || !strings.Contains(errs, c.want) {
+				t.Errorf("want one line about %q on stderr, got\n%s", c.want, errs)
+			}
+			if out != "" {
+				t.Errorf("stdout has %q", out)
+			}
+		})
+	}
+}
+
+// folderInPlace makes a folder that has another folder where the profile would go.
+func folderInPlace(t *testing.T) string {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "cpu.pprof"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/stillpool/stillpool/server"
+)
+
+// serveCmd are the flags of "stillpool serve", each also a variable of the environment.
+type serveCmd struct {
+	Addr         string        `default:"localhost:8080" env:"STILLPOOL_ADDR" placeholder:"HOST:PORT" help:"Address to listen on; port 0 takes a free one (default: ${default})."`
+	Every        time.Duration `default:"1s" env:"STILLPOOL_EVERY" help:"How often each connection is sent Woohoo!"`
+	WriteTimeout time.Duration `default:"10s" env:"STILLPOOL_WRITE_TIMEOUT" help:"Give a connection up when a message has waited so long to be written."`
+	MaxConns     int           `env:"STILLPOOL_MAX_CONNS" placeholder:"N" help:"Refuse connections beyond N with status 503 (default: as many as the limit of descriptors has room for)."`
+	Loops        int           `env:"STILLPOOL_LOOPS" placeholder:"N" help:"Event loops (default: one for every two processors)."`
+	Workers      int           `env:"STILLPOOL_WORKERS" placeholder:"N" help:"Goroutines at the most for handlers that block (default: 1024)."`
+	Poller       string        `default:"epoll" enum:"epoll,easygo" env:"STILLPOOL_POLLER" help:"What waits for the sockets: ${enum}."`
+	ReusePort    bool          `env:"STILLPOOL_REUSE_PORT" help:"Let several processes share the port (SO_REUSEPORT)."`
+	Origins      []string      `env:"STILLPOOL_ORIGINS" placeholder:"ORIGIN" help:"Further origins whose pages may connect, like https://*.example.com:*; repeatable, or with commas."`
+	LogLevel     string        `default:"info" enum:"debug,info,warn,error" env:"STILLPOOL_LOG_LEVEL" help:"How much to log: ${enum}."`
+	LogFormat    string        `default:"text" enum:"text,json" env:"STILLPOOL_LOG_FORMAT" help:"How to log: ${enum}."`
+	Profile      string        `default:"" enum:",cpu,heap,allocs,mutex,block,goroutine,threads,trace,clock" env:"STILLPOOL_PROFILE" placeholder:"MODE" help:"Write a profile: cpu, heap, allocs, mutex, block, goroutine, threads, trace or clock."`
+	ProfileDir   string        `default:"." env:"STILLPOOL_PROFILE_DIR" placeholder:"DIR" help:"Folder of the profile; an older one of the same mode is replaced (default: ${default})."`
+}
+
+// Help is what "stillpool serve --help" says beside the flags.
+func (*serveCmd) Help() string {
+	return `Endpoints:
+
+    /      a page that opens a connection and shows how late each message comes
+    /ws    sends Woohoo! every second, and takes {"msg":"stuff!"}
+    /echo  sends every message back as it came
+    /stats the server's counts, as JSON
+
+Anything but stuff closes its /ws connection: binary, and text that is not JSON, with code 1003; other JSON with 1008.
+
+Pages of the same origin may connect. While only this machine can reach the address, so may every page that this machine serves, and pages opened from a file.
+
+The log goes to standard error. At level info the first ten "Got stuff!" of a second get a line each, and the others one line together, with their count; at debug every one gets its line, with the connection and its address.
+
+SIGINT and SIGTERM close every connection in order and end the process; a second one ends it at once. A profile is written whole either way.
+
+Examples:
+
+    stillpool serve
+    stillpool serve --addr :8080 --origins https://example.com
+    stillpool serve --every 100ms --log-level debug
+    stillpool serve --profile cpu --profile-dir /tmp/profile
+    STILLPOOL_ADDR=:9000 STILLPOOL_LOG_FORMAT=json stillpool serve`
+}
+
+// longest bounds the durations among the flags: far beyond use, and well within what package server
+// can time.
+const longest = 24 * time.Hour
+
+// Validate refuses what the flags' types let through.
+func (s *serveCmd) Validate() error {
+	switch {
+	case s.Every < time.Millisecond || s.Every > longest || s.Every%time.Millisecond != 0:
+		return fmt.Errorf("--every: want whole milliseconds from 1ms to %v, got %v", longest, s.Every)
+	case s.WriteTimeout < time.Millisecond || s.WriteTimeout > longest:
+		return fmt.Errorf("--write-timeout: want 1ms to %v, got %v", longest, s.WriteTimeout)
+	case s.MaxConns < 0 || s.Loops < 0 || s.Workers < 0:
+		return errors.New("--max-conns, --loops and --workers can't be negative")
+	}
+	return checkOrigins(s.Origins)
+}
+
+// checkOrigins finds malformed patterns. Package server takes wrong options for the program's
+// mistake and panics; these are the operator's, so they are tried on a server that never runs.
+func checkOrigins(origins []string) (err error) {
+	defer func() {
+		if wrong, ok := recover().(error); ok {
+			err = fmt.Errorf("--origins: %w", wrong)
+		}
+	}()
+	new(server.Server).Handle("/", server.Options{Origins: origins})
+	return nil
+}
+
+// Run serves until a signal comes.
+func (s *serveCmd) Run(to streams) error {
+	// From here on a signal is noted, also while the rest is being set up.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+
+	logger := s.logger(to.err)
+	maxConns := s.connections(logger)
+	l, err := s.listen()
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	stop, file, err := startProfile(s.Profile, s.ProfileDir)
+	if err != nil {
+		return err
+	}
+	defer stop() // after the connections are closed, so that their end is profiled too
+	if file != "" {
+		logger.Info("Profiling", "mode", s.Profile, "file", file)
+	}
+	return s.serve(l, maxConns, logger, signals, to)
+}

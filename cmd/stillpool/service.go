@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/stillpool/stillpool/netpoll"
+	"github.com/stillpool/stillpool/server"
+)
+
+// drainTime is how long closing in order may take. A peer that doesn't answer a close frame is
+// given up after five seconds by package server; this is for a machine that is too busy for that.
+const drainTime = 30 * time.Second
+
+// logger logs as the flags say, to standard error.
+func (s *serveCmd) logger(to io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		panic(err) // the flag's type takes nothing else
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(to, o))
+	}
+	return slog.New(slog.NewTextHandler(to, o))
+}
+
+// connections answers how many connections to take at most, after raising the limit of descriptors,
+// and says so if that is fewer than was asked for: what is refused with a status is better off than
+// what nobody can accept.
+func (s *serveCmd) connections(logger *slog.Logger) int {
+	limit, err := raiseDescriptors()
+	if err != nil {
+		logger.Warn("Can't raise the limit of descriptors", "error", err)
+	}
+	if limit == 0 {
+		return s.MaxConns
+	}
+	if words := advice(limit, s.MaxConns); words != "" {
+		logger.Warn("Limit of descriptors too low", "advice", words, "connections", roomFor(limit))
+	}
+	if s.MaxConns == 0 || uint64(s.MaxConns) > roomFor(limit) {
+		return int(roomFor(limit))
+	}
+	return s.MaxConns
+}
+
+// listen opens the listener, so that its port is known and a taken one is told before all else.
+func (s *serveCmd) listen() (net.Listener, error) {
+	l, err := listenTCP(s.Addr, s.ReusePort)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%w; take another with --addr, or 0 for any that is free", err)
+	}
+	return l, err
+}
+
+// serve runs the demonstration on l until a signal comes.
+func (s *serveCmd) serve(l net.Listener, maxConns int, logger *slog.Logger, signals <-chan os.Signal, to streams) error {
+	d := newDemo(logger)
+	srv := &server.Server{
+		Logger:   logger,
+		Poller:   netpoll.Backend(s.Poller),
+		Loops:    s.Loops,
+		Workers:  s.Workers,
+		MaxConns: maxConns,
+	}
+	d.mount(srv, s.Every, s.WriteTimeout, allowedOrigins(l.Addr(), s.Origins))
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var reports sync.WaitGroup
+	reports.Go(func() { report(ctx, d.stuff, d.refused) })
+	defer reports.Wait()
+	defer cancel()
+
+	logger.Info("Serving", "addr", l.Addr().String(), "every", s.Every.String(), "connections", maxConns, "poller", s.Poller)
+	fmt.Fprintf(to.out, "Stillpool is at %s (Ctrl-C ends it)\n", s.url(l.Addr()))
+	return supervise(srv, l, signals, logger)
+}
+
+// url is what to open in a browser on this machine: the host as it was asked for, and the port as
+// it is.
+func (s *serveCmd) url(bound net.Addr) string {
+	host, _, _ := net.SplitHostPort(s.Addr)
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	_, port, _ := net.SplitHostPort(bound.String())
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
+// service is what supervise needs of a *server.Server.
+type service interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
+}
+
+// supervise serves on l until the service fails or a signal comes. Then it closes every connection
+// in order, unless a second signal comes first. It returns when nothing is served any more.
+func supervise(srv service, l net.Listener, signals <-chan os.Signal, logger *slog.Logger) error {
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	select {
+	case err := <-served:
+		return err
+	case sig := <-signals:
+		logger.Info("Closing every connection; another signal ends them at once", "signal", sig.String())
+	}
+	err := drain(srv, signals)
+	<-served
+	if err == nil {
+		logger.Info("Every connection is closed")
+	}
+	return err
+}
+
+// drain shuts down in order as far as signals and time allow, and at once where they don't.
+func drain(srv service, signals <-chan os.Signal) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- srv.Shutdown(ctx) }()
+	select {
+	case err := <-drained:
+		if err != nil {
+			srv.Close()
+			return fmt.Errorf("not every connection could be closed in order: %w", err)
+		}
+		return nil
+	case sig := <-signals:
+		srv.Close()
+		cancel() // Shutdown ends by either
+		<-drained
+		return fmt.Errorf("ended at once by a second signal (%v)", sig)
+	}
+}

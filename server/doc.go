@@ -1,0 +1,43 @@
+// Package server is a WebSocket server (RFC 6455) for very many, mostly idle connections that are
+// written to by the clock. An idle connection costs a descriptor, a record of about a hundred bytes
+// and a place in a timer wheel: no goroutine, no buffer and no timer of its own.
+//
+// A [Server] serves endpoints, made by [Server.Handle] from handlers and the limits they run under
+// ([Options]). A handler gets a [Conn], which may be kept and used from any goroutine. The server
+// listens by itself, or its endpoints are mounted in somebody else's http.Server
+// ([Endpoint.ServeHTTP]).
+//
+// # The way of the data
+//
+// The files are named after the stages that bytes pass, in this order:
+//
+//	accept.go     a listener's connections get a record and a loop
+//	handshake.go  from the first byte to the upgrade, by head.go and origin.go
+//	turn.go       the right to serve a connection: who has it does what is to be done
+//	decode.go     bytes become messages and control frames, by frame.go and code.go
+//	deliver.go    messages and events reach the handlers
+//	outbound.go   frames go to the socket, or wait in a backlog.go
+//	tick.go       what is due by the clock: ticks and deadlines
+//	close.go      how a connection ends
+//	drain.go      how the server ends
+//
+// Connections come in by two other doors as well: http.go hands those that do not ask for an
+// endpoint to net/http, and takeover.go takes them from there. All bytes of a connection pass
+// transport.go.
+//
+// # Who runs it
+//
+//	loop.go       an event loop: one poller, one wheel, and a goroutine that serves both
+//	watch.go      sees that a loop gets on, and gives it to another goroutine if it does not
+//	workers.go    the pool, for handlers that proved slow
+//	table.go      the connections of a loop, by number
+//
+// What users meet is in server.go, endpoint.go, options.go, conn.go, message.go, request.go,
+// errors.go and stats.go; what the whole process may hold is bounded in budget.go.
+//
+// # Locks
+//
+// A connection's lock is held for moments, never while a handler runs, and comes before the locks
+// of its loop and of the pool's lanes, which are leaves. An acceptor's lock comes before the
+// server's. The turn (turn.go) is not a lock: who can't have it leaves a bit behind and goes on.
+package server
