@@ -155,9 +155,18 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+// TestEchoLargerThanTheKernelHolds needs the writable edge to be sent, and comes back in many reads.
+func TestEchoLargerThanTheKernelHolds(t *testing.T) {
+	r := echo(t, EchoOptions{Options: quick(newTestServer(t).url("/echo")), Size: 8 << 20, Inflight: 2})
+	wantAllOpen(t, r.Common)
+	if r.Unanswered != 0 || r.Latency.Max == 0 {
+		t.Errorf("%d unanswered, latency: %v", r.Unanswered, r.Latency)
+	}
+}
+
 func TestWrongEchoesAreFound(t *testing.T) {
 	s := newTestServer(t)
-	for _, path := range []string{"/garble", "/twice"} {
+	for _, path := range []string{"/garble", "/cut", "/twice"} {
 		r := echo(t, EchoOptions{Options: quick(s.url(path)), Inflight: 20})
 		if r.Messages != 0 || r.Lost[errDiffers.Error()] != 20 {
 			t.Errorf("%s: %d messages, lost: %v", path, r.Messages, r.Lost)

@@ -90,6 +90,23 @@ func wantTimes(t *testing.T, name string, p Percentiles, most time.Duration, n, 
 	}
 }
 
+// TestPipelinedAnswersBelongToTheirMessages sends three messages on one connection, 100 ms apart.
+func TestPipelinedAnswersBelongToTheirMessages(t *testing.T) {
+	s := newStage(t, EchoOptions{Options: Options{Conns: 1}, Size: 16, Inflight: 3, Pipeline: 3, Rate: 10})
+	for range 3 {
+		s.step(s.now)
+		s.now += 100 * ms
+	}
+	want := newHistogram()
+	for i := range 3 {
+		s.reply(0)
+		record(want, s.now-time.Duration(i)*100*ms)
+	}
+	if !s.latency.Equals(want) {
+		t.Errorf("latency is %v, want %v", percentilesOf(s.latency), percentilesOf(want))
+	}
+}
+
 // TestAllConnectionsTakeTurns keeps two messages under way over five connections.
 func TestAllConnectionsTakeTurns(t *testing.T) {
 	s := newStage(t, EchoOptions{Options: Options{Conns: 5}, Size: 16, Inflight: 2, Pipeline: 1})

@@ -117,6 +117,8 @@ func (s *testServer) serve(c net.Conn) {
 		s.echo(conn, func(p []byte) []byte { return p })
 	case "/garble":
 		s.echo(conn, func(p []byte) []byte { p[len(p)-1] ^= 1; return p })
+	case "/cut":
+		s.echo(conn, func(p []byte) []byte { return p[:len(p)-1] })
 	case "/twice":
 		s.echo(conn, func(p []byte) []byte { return append(p, p...) })
 	}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -66,40 +67,28 @@ func testTimeoutEnds(t *testing.T, p Poller) {
 		t.Fatalf("events: %v", events)
 	}
 	wait(t, p, time.Millisecond) // and time this one
-	done := parked(t, func() { p.Wait(make([]Event, 1), -1) })
-	select {
-	case <-done:
-		t.Fatal("an earlier timeout ended a Wait that is for ever")
-	case <-time.After(2 * moment):
-	}
+	w := block(t, p, -1)
+	w.stays(2 * moment)
 	p.Wake()
-	finishes(t, done, "Wait")
+	w.returns(nil)
 }
 
 func testWaitForEver(t *testing.T, p Poller) {
 	for _, timeout := range []time.Duration{-1, -time.Hour} {
-		done := parked(t, func() { p.Wait(make([]Event, 1), timeout) })
-		select {
-		case <-done:
-			t.Fatalf("Wait of %v returned", timeout)
-		case <-time.After(moment):
-		}
+		w := block(t, p, timeout)
+		w.stays(moment)
 		p.Wake()
-		finishes(t, done, "Wait")
+		w.returns(nil)
 	}
 }
 
 func testEventEndsWait(t *testing.T, p Poller) {
 	ev := eventFD(t, 0)
 	add(t, p, ev, 1, Read)
-	for range 20 {
-		var events []Event
-		done := parked(t, func() { events = wait(t, p, -1) })
+	for range 5 {
+		w := block(t, p, -1)
 		ev.kick()
-		finishes(t, done, "Wait")
-		if len(events) != 1 || events[0] != (Event{1, Readable}) {
-			t.Fatalf("got %v", events)
-		}
+		w.returns(nil, Event{1, Readable})
 	}
 }
 
@@ -138,14 +127,10 @@ func testBatchSizes(t *testing.T, p Poller) {
 
 func testWakePresent(t *testing.T, p Poller) {
 	for _, timeout := range []time.Duration{-1, time.Hour} {
-		for range 20 {
-			done := parked(t, func() {
-				if n, err := p.Wait(make([]Event, 1), timeout); n != 0 || err != nil {
-					t.Errorf("Wait: %d, %v", n, err)
-				}
-			})
+		for range 5 {
+			w := block(t, p, timeout)
 			p.Wake()
-			finishes(t, done, "Wait after Wake")
+			w.returns(nil)
 		}
 	}
 }
@@ -185,37 +170,35 @@ func testWaitZeroKeepsWake(t *testing.T, p Poller) {
 	}
 }
 
-// testWakeNeverLost posts work and wakes the waiter, again as soon as it was done. A Wake that is
-// lost leaves all posters waiting for the waiter, and the waiter for an event.
+// testWakeNeverLost posts work and wakes the waiter, again as soon as that was done. Posters spin
+// instead of blocking, because a goroutine that is made ready runs where the waiter ran, after it,
+// and here both must run at once. A Wake that is lost leaves the posters to wait for the waiter, and
+// the waiter for an event.
 func testWakeNeverLost(t *testing.T, p Poller) {
 	ev := eventFD(t, 0)
 	add(t, p, ev, 1, Read)
-	work := make(chan chan struct{}, 100)
+	var posted, done atomic.Int64
 	waiter := parked(t, func() {
 		for turn := 0; ; turn++ {
-			timeout := []time.Duration{-1, 0, -1, time.Microsecond, -1}[turn%5]
+			timeout := []time.Duration{time.Hour, -1, 0, time.Hour, time.Microsecond, time.Hour}[turn%6]
 			if _, err := p.Wait(make([]Event, 1), timeout); err != nil {
 				return
 			}
-			for len(work) > 0 {
-				close(<-work)
-			}
+			done.Store(posted.Load())
 		}
 	})
 	for _, posters := range []int{1, 2, 8} { // a crowd rescues a lost Wake, one alone does not
 		var all sync.WaitGroup
 		for range posters {
 			all.Go(func() {
-				for range 1000 / posters {
-					if rand.IntN(2) == 0 {
+				for end := time.Now().Add(5 * moment); time.Now().Before(end); {
+					spin(rand.IntN(2000))
+					if rand.IntN(4) == 0 {
 						ev.kick() // so that Wait is about to return anyway
 					}
-					done := make(chan struct{})
-					work <- done
+					mine := posted.Add(1)
 					p.Wake()
-					select {
-					case <-done:
-					case <-time.After(bound):
+					if !spinUntil(func() bool { return done.Load() >= mine }) {
 						t.Errorf("%d posters: a Wake was lost", posters)
 						return
 					}
@@ -228,14 +211,30 @@ func testWakeNeverLost(t *testing.T, p Poller) {
 	finishes(t, waiter, "Wait after Close")
 }
 
-func testCloseEndsWait(t *testing.T, p Poller) {
-	done := parked(t, func() {
-		if n, err := p.Wait(make([]Event, 1), -1); n != 0 || err != ErrClosed {
-			t.Errorf("Wait: %d, %v, want ErrClosed", n, err)
+// spin passes some nanoseconds.
+func spin(turns int) {
+	for range turns {
+		spun.Load()
+	}
+}
+
+var spun atomic.Bool
+
+// spinUntil tells whether it holds in time.
+func spinUntil(holds func() bool) bool {
+	for end := time.Now().Add(bound); !holds(); {
+		if spin(50); time.Now().After(end) {
+			return false
 		}
-	})
+		runtime.Gosched()
+	}
+	return true
+}
+
+func testCloseEndsWait(t *testing.T, p Poller) {
+	w := block(t, p, -1)
 	must(t, p.Close())
-	finishes(t, done, "Wait after Close")
+	w.returns(ErrClosed)
 }
 
 func testClosed(t *testing.T, p Poller) {
@@ -261,7 +260,7 @@ func testClosed(t *testing.T, p Poller) {
 }
 
 func testCloseOnce(t *testing.T, p Poller) {
-	waiter := parked(t, func() { p.Wait(make([]Event, 1), -1) })
+	w := block(t, p, -1)
 	answers := make(chan error)
 	for range 8 {
 		go func() { answers <- p.Close() }()
@@ -279,5 +278,5 @@ func testCloseOnce(t *testing.T, p Poller) {
 	if closed != 1 {
 		t.Errorf("%d of 8 closed it", closed)
 	}
-	finishes(t, waiter, "Wait after Close")
+	w.returns(ErrClosed)
 }

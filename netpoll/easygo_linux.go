@@ -108,20 +108,25 @@ func (p *easyGoPoller) add(fd int, tok Token, want Interest) error {
 	if p.closed {
 		return ErrClosed
 	}
+	err := p.epoll.Add(fd, easygo.EpollEvent(epollBits(want)), p.callback(fd, tok, want))
+	if err != nil && !errors.Is(err, easygo.ErrRegistered) {
+		// easygo remembers a descriptor whose registration failed, and would refuse it ever after.
+		p.epoll.Del(fd)
+	}
+	return easyGoError("add", err)
+}
+
+// callback is what easygo calls on its goroutine for each event of one registration.
+func (p *easyGoPoller) callback(fd int, tok Token, want Interest) func(easygo.EpollEvent) {
 	first := true
-	err := p.epoll.Add(fd, easygo.EpollEvent(epollBits(want)), func(event easygo.EpollEvent) {
+	return func(event easygo.EpollEvent) {
 		bits := uint32(event)
 		if first {
 			first = false
 			bits = genuine(fd, bits, want)
 		}
 		p.deliver(Event{Token: tok, Ready: readyOf(bits)})
-	})
-	if err != nil && !errors.Is(err, easygo.ErrRegistered) {
-		// easygo remembers a descriptor whose registration failed, and would refuse it ever after.
-		p.epoll.Del(fd)
 	}
-	return easyGoError("add", err)
 }
 
 // genuine keeps those bits of a registration's first event that are true of its descriptor now. The
@@ -139,10 +144,10 @@ func genuine(fd int, bits uint32, want Interest) uint32 {
 	return bits & uint32(uint16(now[0].Revents))
 }
 
-// deliver runs on easygo's goroutine.
+// deliver puts an event where Wait finds it.
 func (p *easyGoPoller) deliver(ev Event) {
 	if ev.Ready == 0 {
-		return // easygo's own sign, at Close
+		return // not genuine, or easygo's own sign at Close
 	}
 	select {
 	case p.queue <- ev:

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,45 +18,67 @@ import (
 // Instead the goroutine parks in the runtime until the epoll descriptor turns readable, and events
 // are only ever collected with a wait of zero. The runtime's registration is edge-triggered too, so
 // it parks only after a collection that came back empty.
+//
+// The end of a wait is a timer of the kernel's in the epoll set, and not a deadline of the runtime's:
+// that is up to a millisecond late, and moving it wakes another thread to reckon with it. A deadline
+// in the past is another matter: it readies the goroutine at once, without the kernel, so Wake is one.
 type epollPoller struct {
 	fd   int
 	file *os.File // owns fd
 	conn syscall.RawConn
 
-	// woken is set before the deadline that interrupts a parked Wait, and looked at after Wait set
-	// a deadline of its own; so one of the two always sees the other.
+	// woken is set before the deadline, and taken back after it; so a Wake that does not set the
+	// deadline because another has is seen by the Wait that the other ends.
 	woken atomic.Bool
+	timer timer
 
-	// mu is held for reading around every system call on fd, so that Close can't give the number
-	// back, and somebody else open it, between the look at closed and the call.
+	// mu is held for reading around every system call on fd and timer, so that Close can't give the
+	// numbers back, and somebody else open them, between the look at closed and the call.
 	mu     sync.RWMutex
 	closed bool
 
-	// Scratch of the one goroutine in Wait. collect is bound once, because a method value made at
-	// each call would be allocated at each call.
+	// What follows belongs to the one goroutine in Wait. collect is bound once, because a method
+	// value made at each call would be allocated at each call.
+	armed   time.Time // when the timer fires, if that is known
 	raw     []unix.EpollEvent
 	n       int
 	err     error
 	collect func(fd uintptr) bool
 }
 
-func newEpoll() (Poller, error) {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+// timerToken is the poller's own.
+const timerToken Token = 1<<64 - 1
+
+// timerSlack is how far the timer may be from the wanted time without being set anew.
+const timerSlack = 20 * time.Microsecond
+
+func newEpoll() (_ Poller, err error) {
+	p := &epollPoller{timer: -1}
+	p.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
 	// os.NewFile hands only non-blocking descriptors to the runtime's poller.
-	if err := unix.SetNonblock(fd, true); err != nil {
-		unix.Close(fd)
+	err = unix.SetNonblock(p.fd, true)
+	p.file = os.NewFile(uintptr(p.fd), "epoll")
+	if err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	p := &epollPoller{fd: fd, file: os.NewFile(uintptr(fd), "epoll")}
-	if err := p.file.SetReadDeadline(time.Time{}); err != nil {
-		p.file.Close()
+	if p.file.SetReadDeadline(time.Time{}) != nil {
 		return nil, errors.New("netpoll: this kernel does not let an epoll descriptor be polled")
 	}
 	if p.conn, err = p.file.SyscallConn(); err != nil {
-		p.file.Close()
+		return nil, err
+	}
+	if p.timer, err = newTimer(); err != nil {
+		return nil, err
+	}
+	if err = p.Add(int(p.timer), timerToken, Read); err != nil {
 		return nil, err
 	}
 	p.collect = func(uintptr) bool {
@@ -65,12 +88,19 @@ func newEpoll() (Poller, error) {
 	return p, nil
 }
 
-// collectEvents takes what is ready and never blocks.
+// collectEvents takes what is ready and never blocks. Why it is a raw call is told at Send.
+//
+//go:noinline
 func collectEvents(fd int, raw []unix.EpollEvent) (int, error) {
 	for {
-		n, err := unix.EpollWait(fd, raw, 0)
-		if err != unix.EINTR {
-			return max(n, 0), os.NewSyscallError("epoll_wait", err)
+		r, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(raw))), uintptr(len(raw)), 0, 0, 0)
+		switch errno {
+		case 0:
+			return int(r), nil
+		case unix.EINTR:
+		default:
+			return 0, os.NewSyscallError("epoll_pwait", errno)
 		}
 	}
 }
@@ -81,43 +111,37 @@ func (p *epollPoller) Wait(events []Event, timeout time.Duration) (int, error) {
 		p.raw = make([]unix.EpollEvent, len(events))
 	}
 	p.raw = p.raw[:len(events)]
-	if err := p.park(timeout); err != nil {
-		return 0, err
-	}
-	for i := range p.n {
-		events[i] = eventOf(&p.raw[i])
-	}
-	return p.n, nil
-}
-
-// park fills p.raw[:p.n], after sleeping if it may.
-func (p *epollPoller) park(timeout time.Duration) error {
-	// The first look is free of the runtime's locks and timers: under load it finds something.
-	if err := p.look(); p.n != 0 || err != nil || timeout == 0 {
-		return err
-	}
+	// The first look is free of clock and timer: under load it finds something.
+	err := p.look()
+	n := p.events(events)
 	var deadline time.Time
-	if timeout > 0 {
-		deadline = time.Now().Add(timeout)
+	for n == 0 && err == nil && timeout != 0 {
+		if timeout > 0 {
+			now := time.Now()
+			if deadline.IsZero() {
+				deadline = now.Add(timeout)
+			} else if !now.Before(deadline) {
+				break
+			}
+			p.arm(now, deadline)
+		}
+		if p.woken.Swap(false) {
+			break
+		}
+		var woken bool
+		woken, err = p.park()
+		if n = p.events(events); woken {
+			break
+		}
 	}
-	if err := p.file.SetReadDeadline(deadline); err != nil {
-		return p.outcome(err)
-	}
-	if p.woken.Swap(false) {
-		return nil
-	}
-	err := p.conn.Read(p.collect)
-	p.woken.Store(false)
-	if err == nil {
-		err = p.err
-	}
-	return p.outcome(err)
+	return n, err
 }
 
 // look collects once.
 func (p *epollPoller) look() error {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
+	p.n = 0
 	if p.closed {
 		return ErrClosed
 	}
@@ -125,19 +149,52 @@ func (p *epollPoller) look() error {
 	return p.err
 }
 
-func (p *epollPoller) outcome(err error) error {
-	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil
+// park collects when there is something, the timer's expiry too, or tells that Wake was called.
+func (p *epollPoller) park() (woken bool, err error) {
+	p.n, p.err = 0, nil
+	err = p.conn.Read(p.collect)
+	switch {
+	case err == nil:
+		return false, p.err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		p.file.SetReadDeadline(time.Time{}) // fails only when closed, which the next Wait finds out
+		p.woken.Store(false)
+		return true, nil
 	}
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if p.closed {
-		return ErrClosed
-	}
-	return err
+	return false, ErrClosed
 }
 
-// Wake implements Poller. It moves the deadline of the parked Wait into the past.
+// arm sets the timer, unless it is set right already.
+func (p *epollPoller) arm(now, deadline time.Time) {
+	if off := deadline.Sub(p.armed); off < -timerSlack || off > timerSlack {
+		p.armed = deadline
+		p.setTimer(deadline.Sub(now))
+	}
+}
+
+func (p *epollPoller) setTimer(d time.Duration) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if !p.closed {
+		p.timer.set(d)
+	}
+}
+
+// events turns what was collected into events, without the timer's.
+func (p *epollPoller) events(events []Event) (n int) {
+	for i := range p.raw[:p.n] {
+		ev := eventOf(&p.raw[i])
+		if ev.Token == timerToken {
+			p.armed = time.Time{}
+			continue
+		}
+		events[n] = ev
+		n++
+	}
+	return n
+}
+
+// Wake implements Poller.
 func (p *epollPoller) Wake() {
 	if !p.woken.Swap(true) {
 		p.file.SetReadDeadline(time.Unix(1, 0)) // fails only when closed, and then Wait returns anyway
@@ -182,6 +239,7 @@ func (p *epollPoller) Close() error {
 		return ErrClosed
 	}
 	p.closed = true
+	p.timer.close()
 	return p.file.Close()
 }
 

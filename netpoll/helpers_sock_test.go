@@ -107,6 +107,7 @@ func (s *sock) ends() {
 // peer's kernel may still acknowledge something, which TCP puts off for up to 40 ms.
 func (s *sock) fill() (sent int) {
 	s.t.Helper()
+	must(s.t, SetSendBuffer(s.fd, 64<<10)) // or else TCP takes megabytes
 	chunk := make([]byte, 64<<10)
 	for {
 		n, err := Send(s.fd, chunk)

@@ -4,6 +4,7 @@ package netpoll
 
 import (
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +134,44 @@ func parked(t testing.TB, f func()) <-chan struct{} {
 	}
 	t.Fatal("the goroutine does not block")
 	return nil
+}
+
+// blocked is a Wait that blocks, on a goroutine of its own.
+type blocked struct {
+	t      testing.TB
+	done   <-chan struct{}
+	events []Event
+	err    error
+}
+
+func block(t testing.TB, p Poller, timeout time.Duration) *blocked {
+	t.Helper()
+	w := &blocked{t: t}
+	w.done = parked(t, func() {
+		events := make([]Event, 8)
+		n, err := p.Wait(events, timeout)
+		w.events, w.err = events[:n], err
+	})
+	return w
+}
+
+// stays fails if the Wait returns within d.
+func (w *blocked) stays(d time.Duration) {
+	w.t.Helper()
+	select {
+	case <-w.done:
+		w.t.Fatalf("Wait returned %v, %v", w.events, w.err)
+	case <-time.After(d):
+	}
+}
+
+// returns fails unless the Wait returns that.
+func (w *blocked) returns(err error, events ...Event) {
+	w.t.Helper()
+	finishes(w.t, w.done, "Wait")
+	if w.err != err || !slices.Equal(w.events, events) {
+		w.t.Fatalf("Wait: %v, %v, want %v, %v", w.events, w.err, events, err)
+	}
 }
 
 // finishes fails unless done is closed in time.

@@ -21,6 +21,15 @@ type Listener struct{ FD int }
 func (l *Listener) Addr() net.Addr { return nil }
 func (l *Listener) Close() error   { return ErrUnsupported }
 
+// Alarm is unsupported here.
+type Alarm struct{}
+
+func (a *Alarm) Set(time.Duration) {}
+func (a *Alarm) Stop()             {}
+func (a *Alarm) Wait() error       { return ErrUnsupported }
+func (a *Alarm) Close() error      { return ErrUnsupported }
+
+func NewAlarm() (*Alarm, error)                       { return nil, ErrUnsupported }
 func Listen(string, bool) (*Listener, error)          { return nil, ErrUnsupported }
 func FromListener(net.Listener) (*Listener, error)    { return nil, ErrUnsupported }
 func Accept(int) (int, netip.AddrPort, error)         { return -1, netip.AddrPort{}, ErrUnsupported }

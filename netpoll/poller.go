@@ -81,7 +81,8 @@ type Poller interface {
 	Close() error
 }
 
-// Token is the caller's name for a registration. The poller hands it back and attaches no meaning.
+// Token is the caller's name for a registration. The poller hands it back and attaches no meaning,
+// but for the one with all bits set, which is its own.
 type Token uint64
 
 // Interest is what a registration wants to hear of. Errors and hang-ups are always reported.

@@ -4,7 +4,6 @@ package netpoll
 
 import (
 	"errors"
-	"fmt"
 	"runtime"
 	"testing"
 
@@ -127,7 +126,7 @@ func TestAddAfterBadDescriptor(t *testing.T) {
 func TestCloseSparesSuccessor(t *testing.T) {
 	backends(t, func(t *testing.T, b Backend) {
 		s := eventFD(t, 1)
-		for range 200 {
+		for range 60 {
 			p := open(t, b)
 			answers := make(chan error, 2)
 			begun := make(chan struct{}, 2)
@@ -168,28 +167,46 @@ func callUntilError(begun chan<- struct{}, answers chan<- error, f func() error)
 	}()
 }
 
-// TestFullQueue lets easygo's goroutine block on a queue that nobody takes from. Whatever else is
-// called meanwhile goes on, and in the end nothing is missing.
+// TestStaleCallback calls back for what happened to the predecessor of a registration, which only
+// the first call can be.
+func TestStaleCallback(t *testing.T) {
+	t.Parallel()
+	p := open(t, EasyGo).(*easyGoPoller)
+	a, b := unixPair(t)
+	callback := p.callback(a.fd, 1, Read)
+	callback(easygo.EPOLLIN | easygo.EPOLLHUP)
+	quiet(t, p)
+	callback(easygo.EPOLLIN)
+	expect(t, p, 1, Readable)
+	b.send("x")
+	p.callback(a.fd, 2, Read)(easygo.EPOLLIN)
+	expect(t, p, 2, Readable)
+}
+
+// TestFullQueue lets easygo's goroutine block on a queue that nobody takes from. Calls go on
+// meanwhile, and in the end nothing is missing.
 func TestFullQueue(t *testing.T) {
 	t.Parallel()
-	for _, drained := range []bool{true, false} {
-		t.Run(fmt.Sprintf("drained=%v", drained), func(t *testing.T) {
-			p := open(t, EasyGo).(*easyGoPoller)
-			p.queue = make(chan Event, 4)
-			const many = 50
-			for tok := range Token(many) {
-				add(t, p, eventFD(t, 1), tok, Read)
-			}
-			gone := eventFD(t, 0)
-			add(t, p, gone, 99, Read)
-			must(t, p.Remove(gone.fd))
-			if !drained {
-				must(t, p.Close())
-				return
-			}
-			if seen := flush(t, p); len(seen) != many {
-				t.Errorf("%d of %d came out", len(seen), many)
-			}
-		})
+	p := open(t, EasyGo).(*easyGoPoller)
+	p.queue = make(chan Event, 4)
+	const many = 50
+	for tok := range Token(many) {
+		add(t, p, eventFD(t, 1), tok, Read)
 	}
+	gone := eventFD(t, 0)
+	add(t, p, gone, 99, Read)
+	must(t, p.Remove(gone.fd))
+	if seen := flush(t, p); len(seen) != many {
+		t.Errorf("%d of %d came out", len(seen), many)
+	}
+}
+
+// TestCloseFreesCallback closes while a callback blocks on a full queue.
+func TestCloseFreesCallback(t *testing.T) {
+	t.Parallel()
+	p := open(t, EasyGo).(*easyGoPoller)
+	p.queue = make(chan Event)
+	callback := parked(t, func() { p.callback(eventFD(t, 1).fd, 1, Read)(easygo.EPOLLIN) })
+	must(t, p.Close())
+	finishes(t, callback, "the callback")
 }

@@ -86,7 +86,7 @@ func TestSend(t *testing.T) {
 func testPartialSend(t *testing.T, send func(int, []byte) (int, error), pair family) {
 	a, b := pair(t)
 	must(t, SetSendBuffer(a.fd, 64<<10))
-	const numbers = 1 << 20
+	const numbers = 1 << 18
 	var all []byte
 	for i := range numbers {
 		all = append(all, byte(i), byte(i>>8), byte(i>>16))

@@ -68,8 +68,10 @@ func (d *decoder) header(p []byte) (rest []byte, err error) {
 		buf = d.part[:kept+n]
 	}
 	h, n, err := parseHeader(buf)
-	if err == nil {
-		err = d.admit(&h, n > 0, len(buf) > 0)
+	// The place of the opcode is judged before what is behind it, or the error would depend on how
+	// much came at once.
+	if misplaced := d.admit(&h, n > 0, len(buf) > 0); misplaced != nil {
+		err = misplaced
 	}
 	if err != nil {
 		return nil, err
@@ -86,7 +88,7 @@ func (d *decoder) header(p []byte) (rest []byte, err error) {
 // admit holds a header against what came before it. The opcode is judged as soon as it is known
 // (section 5.4), the length once it is.
 func (d *decoder) admit(h *frameHeader, whole, opcode bool) error {
-	if !opcode || h.op.IsControl() {
+	if !opcode || h.op.IsControl() || h.op.IsReserved() {
 		return nil
 	}
 	switch {

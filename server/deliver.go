@@ -162,23 +162,31 @@ func (c *Conn) unpark(w *worker) {
 	c.mu.Lock()
 	c.state &^= stParked
 	c.mu.Unlock()
+	c.deliverParked(w, &p)
+	w.stage = c.snapshot()
+	c.frames(w, rest)
+}
+
+func (c *Conn) deliverParked(w *worker, p *parked) {
+	defer c.loop.srv.inbound.give(p.taken) // also if the handler ends its goroutine
 	if p.open != nil {
 		c.opened(w, p.open)
 	} else {
 		c.callMessage(w, p.msg)
 	}
-	c.loop.srv.inbound.give(p.taken)
-	w.stage = c.snapshot()
-	c.frames(w, rest)
 }
 
 func (p *parked) empty() bool { return p.open == nil && p.msg.Kind == 0 }
 
 // opened delivers the open event, after which ticks begin.
 func (c *Conn) opened(w *worker, r *Request) {
+	defer c.announced() // also if the handler ends its goroutine: a close event is to follow
 	if c.ep.opts.OnOpen != nil {
 		c.callOpen(w, r)
 	}
+}
+
+func (c *Conn) announced() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state |= stAnnounced

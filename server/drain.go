@@ -35,14 +35,39 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	select {
 	case <-idle:
 	case <-ctx.Done():
-		err = fmt.Errorf("server: shutdown: %d connections were still open: %w", s.conns.Load(), ctx.Err())
-		s.cutAll()
+		if !isClosed(idle) {
+			err = s.cutLate(ctx)
+		}
 	}
-	<-web
+	if late := <-web; err == nil {
+		err = late
+	}
 	if !inside && err == nil {
-		s.goroutines.Wait()
+		err = s.seeOff(ctx)
 	}
 	return err
+}
+
+// seeOff waits for the goroutines. A Shutdown from inside a handler has perhaps ended the wait for
+// the others, while that handler's own connection is still there.
+func (s *Server) seeOff(ctx context.Context) error {
+	gone := make(chan struct{})
+	go func() { s.goroutines.Wait(); close(gone) }()
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		if s.conns.Load() > 0 {
+			return s.cutLate(ctx)
+		}
+		<-gone
+	}
+	return nil
+}
+
+// cutLate cuts off what is left at the end of ctx, and tells how much that was.
+func (s *Server) cutLate(ctx context.Context) error {
+	defer s.cutAll()
+	return fmt.Errorf("server: shutdown: %d connections were still open: %w", s.conns.Load(), ctx.Err())
 }
 
 // Close ends the server and every connection at once; peers see 1006 (abnormal closure). Close
@@ -118,8 +143,7 @@ func (s *Server) maybeIdle() {
 	}
 	if left == 0 {
 		for _, l := range s.loops() {
-			l.watch.timer.Stop()
-			l.poll.Close()
+			l.close()
 		}
 	}
 }
@@ -135,8 +159,13 @@ func isClosed(c chan struct{}) bool {
 
 // insideHandler tells whether the calling goroutine runs one of the calls of deliver.go.
 func insideHandler() bool {
-	var pcs [64]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	pcs := make([]uintptr, 64)
+	n := runtime.Callers(2, pcs)
+	for n == len(pcs) { // a handler may call it from any depth
+		pcs = make([]uintptr, 2*n)
+		n = runtime.Callers(2, pcs)
+	}
+	frames := runtime.CallersFrames(pcs[:n])
 	for {
 		f, more := frames.Next()
 		if strings.HasPrefix(f.Function, handlerPrefix) {

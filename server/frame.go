@@ -51,7 +51,7 @@ func parseHeader(p []byte) (h frameHeader, n int, err error) {
 		need = maxHeader
 	}
 	if len(p) < need {
-		return h, 0, nil
+		return h, 0, lengthSoFar(length, p[2:])
 	}
 	if h.length, err = payloadLength(length, p[2:]); err != nil {
 		return h, 0, err
@@ -96,6 +96,14 @@ func payloadLength(short int64, p []byte) (int64, error) {
 		return int64(n), nil
 	}
 	return short, nil
+}
+
+// lengthSoFar judges an extended length of which p is the beginning, by the most that it can become.
+func lengthSoFar(short int64, p []byte) error {
+	most := [8]byte{0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	copy(most[:], p)
+	_, err := payloadLength(short, most[:])
+	return err
 }
 
 // appendHeader appends the header of an unfragmented frame from the server, which masks nothing

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"net/http"
+	"net/url"
 )
 
 // This file is pure: it reads the head of an HTTP/1.1 request, strictly. Whatever two readers could
@@ -42,6 +43,7 @@ var (
 	errFieldName     = badRequest("malformed header name")                           // 9112 5.1
 	errNoHost        = badRequest("Host header missing")                             // 9112 3.2
 	errManyHosts     = badRequest("more than one Host header")                       // 9112 3.2
+	errHost          = badRequest("malformed Host header")                           // 9112 3.2
 	errBothLengths   = badRequest("Content-Length together with Transfer-Encoding")  // 9112 6.1
 	errManyLengths   = badRequest("more than one Content-Length header")             // 9112 6.3
 	errHeadTooLarge  = &refusal{http.StatusRequestHeaderFieldsTooLarge, "request head too large"}
@@ -98,8 +100,13 @@ func parseHead(p []byte) (h head, err error) {
 			return h, err
 		}
 	}
-	if h.hosts == 0 {
+	switch {
+	case h.hosts == 0:
 		return h, errNoHost
+	case !isHost(h.host):
+		return h, errHost
+	case h.target[0] != '/':
+		return h, h.absoluteForm()
 	}
 	return h, nil
 }
@@ -170,22 +177,32 @@ func (h *head) requestLine(line []byte) error {
 	return nil
 }
 
-// path splits the target into path and query. Section 3.2.2 of RFC 9112: a server accepts the
-// absolute form too.
-func (h *head) path() (path, query []byte, err error) {
-	t := h.target
-	if i := bytes.Index(t, []byte("://")); i > 0 && t[0] != '/' {
-		slash := bytes.IndexByte(t[i+3:], '/')
-		if slash < 0 {
-			return []byte("/"), nil, nil
-		}
-		t = t[i+3+slash:]
+// absoluteForm reads a target with scheme and host, which a server accepts too; its host then
+// counts, and not the Host header's (RFC 9112 section 3.2.2). What remains is the target.
+func (h *head) absoluteForm() error {
+	scheme, rest, ok := bytes.Cut(h.target, []byte("://"))
+	if !ok || !fold(scheme, "http") && !fold(scheme, "https") || string(h.method) == http.MethodConnect {
+		return errTarget
 	}
-	if t[0] != '/' {
-		return nil, nil, errTarget
+	end := bytes.IndexAny(rest, "/?")
+	if end < 0 {
+		end = len(rest)
 	}
-	path, query, _ = bytes.Cut(t, []byte("?"))
-	return path, query, nil
+	u, err := url.ParseRequestURI(string(h.target))
+	if err != nil || end == 0 || u.Host != string(rest[:end]) { // a user before the host, for one
+		return errTarget
+	}
+	h.host, h.target = rest[:end], rest[end:]
+	return nil
+}
+
+// path splits the target into path and query.
+func (h *head) path() (path, query []byte) {
+	path, query, _ = bytes.Cut(h.target, []byte("?"))
+	if len(path) == 0 {
+		path = []byte("/") // RFC 9110 section 4.2.3
+	}
+	return path, query
 }
 
 // field finds the first header of a name, for whoever asks for one that parseHead does not know.
@@ -276,6 +293,24 @@ func isToken(p []byte) bool {
 		}
 	}
 	return len(p) > 0
+}
+
+// hostBytes are the characters of host and port (RFC 3986 section 3.2.2): unreserved, percent
+// escapes, sub-delimiters, and what addresses and the port take beside them.
+var hostBytes = func() (t [256]bool) {
+	for _, b := range []byte("-._~%!$&'()*+,;=:[]0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+		t[b] = true
+	}
+	return t
+}()
+
+func isHost(p []byte) bool {
+	for _, b := range p {
+		if !hostBytes[b] {
+			return false
+		}
+	}
+	return true
 }
 
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }

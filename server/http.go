@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -109,18 +110,21 @@ func (h *web) Close() error {
 // Addr implements net.Listener.
 func (h *web) Addr() net.Addr { return h.addr }
 
-// shutWeb shuts the HTTP side down in order, and tells by the channel when that is done.
-func (s *Server) shutWeb(ctx context.Context) <-chan struct{} {
-	done := make(chan struct{})
+// shutWeb shuts the HTTP side down in order, and tells by the channel when that is done: with an
+// error if ctx ended first, and requests were cut off.
+func (s *Server) shutWeb(ctx context.Context) <-chan error {
+	done := make(chan error, 1)
 	if s.web == nil {
-		close(done)
+		done <- nil
 		return done
 	}
 	go func() {
-		defer close(done)
-		if s.web.http.Shutdown(ctx) != nil {
+		err := s.web.http.Shutdown(ctx)
+		if err != nil {
 			s.web.http.Close()
+			err = fmt.Errorf("server: shutdown: plain HTTP was still answered: %w", err)
 		}
+		done <- err
 	}()
 	return done
 }

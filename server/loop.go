@@ -44,7 +44,17 @@ func newLoop(s *Server) (*loop, error) {
 	}
 	l := &loop{srv: s, poll: poll, wheel: wheel.New(s.now())}
 	l.watch.loop = l
+	if l.watch.alarm, err = netpoll.NewAlarm(); err != nil {
+		poll.Close()
+		return nil, err
+	}
 	return l, nil
+}
+
+// close ends the goroutines of a loop that has no connections any more, or never had any.
+func (l *loop) close() {
+	l.watch.alarm.Close()
+	l.poll.Close()
 }
 
 // shift is what a goroutine that serves a loop has in hand: a batch of work, of which next is the
@@ -57,7 +67,8 @@ type shift struct {
 	events [batchEvents]netpoll.Event
 	due    [batchDue]wheel.ID
 
-	next progress
+	sparse bool // the loop has waited for more than a millisecond
+	next   progress
 }
 
 // item is one thing to do for a connection, or for an acceptor.
@@ -83,8 +94,8 @@ func (l *loop) newShift() *shift {
 
 // start puts the first goroutine in charge.
 func (l *loop) start() {
-	l.watch.timer = time.AfterFunc(time.Hour, l.watch.look)
-	l.watch.timer.Stop()
+	l.srv.goroutines.Add(1)
+	go l.watch.run()
 	l.watch.begin(l.newShift())
 }
 
@@ -115,6 +126,9 @@ func (s *shift) work() bool {
 	for {
 		i := s.next.begin()
 		if i >= len(s.items) {
+			if s.sparse {
+				s.loop.watch.disarm()
+			}
 			return s.next.rest()
 		}
 		it := &s.items[i]
@@ -150,7 +164,9 @@ func (l *loop) gather(s *shift) bool {
 		}
 		return false
 	}
+	last := s.now
 	s.now = l.srv.now()
+	s.sparse = s.now-last > 1
 	s.items = s.items[:0]
 	l.mu.Lock()
 	l.sleeping = false

@@ -34,7 +34,7 @@ func parseOrigin(s string) (originPattern, error) {
 	if wild, ok := strings.CutPrefix(p.host, "*."); ok {
 		p.host = "." + wild
 	}
-	if p.host == "" || p.host == "." || strings.ContainsAny(p.host, "*/?#@ ") {
+	if p.host == "" || p.host == "." || strings.HasPrefix(rest, ".") || strings.ContainsAny(p.host, "*/?#@ ") {
 		return p, fmt.Errorf("server: malformed origin pattern %q: want scheme://host[:port], null or *", s)
 	}
 	if p.port == "" && p.scheme != "" {
@@ -72,13 +72,14 @@ func originAllowed(origin, host string, patterns []originPattern) bool {
 }
 
 // sameOrigin compares with Host. The scheme of the request itself is not known behind a proxy that
-// ends TLS, so a Host without a port stands for the default port of the origin's scheme.
+// ends TLS, so a Host without a port stands for the default port of the origin's scheme. A scheme
+// that has none is not this server's.
 func sameOrigin(scheme, name, port, host string) bool {
 	hostName, hostPort := splitHostPort(host)
 	if hostPort == "" {
 		hostPort = defaultPort(scheme)
 	}
-	return name == hostName && port == hostPort
+	return name == hostName && port == hostPort && port != ""
 }
 
 func (p *originPattern) matches(scheme, name, port string) bool {

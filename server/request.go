@@ -27,15 +27,15 @@ func (r *Request) parse(raw []byte) (err error) {
 	if r.head, err = parseHead(raw); err != nil {
 		return err
 	}
-	r.path, _, err = r.head.path()
-	if err == nil && bytes.IndexByte(r.path, '%') >= 0 {
+	r.path, _ = r.head.path()
+	if bytes.IndexByte(r.path, '%') >= 0 {
 		clean, escErr := url.PathUnescape(string(r.path))
 		if escErr != nil {
 			return errBadPathEscape
 		}
 		r.path = []byte(clean)
 	}
-	return err
+	return nil
 }
 
 // keep is a copy of r that owns its bytes.
@@ -61,7 +61,7 @@ func (r *Request) RawQuery() string {
 	if r.std != nil {
 		return r.std.URL.RawQuery
 	}
-	_, query, _ := r.head.path()
+	_, query := r.head.path()
 	return string(query)
 }
 
@@ -71,7 +71,7 @@ func (r *Request) Query() url.Values {
 	return values
 }
 
-// Host is the Host header.
+// Host is the Host header, or the host of a target in absolute form (RFC 9112 section 3.2.2).
 func (r *Request) Host() string {
 	if r.std != nil {
 		return r.std.Host

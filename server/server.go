@@ -207,7 +207,7 @@ func (s *Server) open() error {
 		l, err := newLoop(s)
 		if err != nil {
 			for _, l := range loops {
-				l.poll.Close()
+				l.close()
 			}
 			return err
 		}

@@ -112,7 +112,11 @@ func (s *Server) Stats() Stats {
 		OutboundHeld: s.outbound.used.Load(),
 		Lateness:     Histogram{Bounds: latenessBounds[:], Counts: make([]uint64, len(latenessBounds)+1)},
 	}
-	for _, l := range s.loops() {
+	loops := s.loops()
+	if loops == nil {
+		return st // the pool may be in the making
+	}
+	for _, l := range loops {
 		st.add(&l.stats)
 	}
 	for _, x := range []struct {

@@ -48,7 +48,10 @@ func (c *Conn) stageExpired() {
 		c.refuse(errHeadTooSlow)
 		return
 	}
-	c.kill(Closing{Cause: PeerGone, Code: CodeAbnormal, Err: ErrCloseTimeout})
+	if end := c.ext.end; end.Err == nil && !c.state.has(stCloseTaken|stLinger) {
+		end.Err = ErrCloseTimeout // the cause is why the close frame was sent
+	}
+	c.state |= stDead
 }
 
 // oweTick notes a tick that is due. One that is a whole interval late, or finds the last one still

@@ -211,9 +211,13 @@ func (c *Conn) received(w *worker, p []byte) {
 }
 
 // goexited ends a connection whose handler ended its goroutine with runtime.Goexit, turn and all.
-func (c *Conn) goexited() {
+// What came behind the message in hand is lost; after a close frame it was not to be handled anyway.
+func (c *Conn) goexited(w *worker) {
 	if c == nil {
 		return
+	}
+	if w.dec.budget != nil {
+		w.dec.release()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -223,6 +227,8 @@ func (c *Conn) goexited() {
 		c.leave() // it was the close handler
 	default:
 		c.startClose(Closing{Cause: Panicked, Code: CodeInternal, Reason: "internal error"})
+		c.state &^= stCork
+		c.flush()
 		c.letGo()
 	}
 }

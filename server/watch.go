@@ -4,16 +4,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stillpool/stillpool/netpoll"
 	"github.com/stillpool/stillpool/server/wheel"
 )
 
 // This file sees to it that a handler that takes long holds up nobody else.
 //
 // Handlers run on the loop that found their event, because handing each over costs more than most
-// of them take. So somebody has to look whether a loop gets on. The watcher is one timer a loop. It
-// is armed when a loop begins a batch and finds it unarmed, and lets itself run out when it finds
-// the loop waiting: an idle loop is not watched, and a busy one pays one look a period and nothing
-// for a handler.
+// of them take. So somebody has to look whether a loop gets on. The watcher is one alarm a loop. It
+// is set when a loop begins a batch and finds it unset. A busy loop then pays for one look a period
+// and nothing for a handler. One that has long waits between its batches stops the alarm after each,
+// because a look costs as much as many a batch; and an idle one is not watched.
 //
 // When a loop has not got on between two looks, its role goes to another goroutine, together with
 // the rest of its batch. The slow handler's goroutine finishes what it is at, and finds that it
@@ -39,7 +40,7 @@ const (
 type watch struct {
 	loop  *loop
 	shift atomic.Pointer[shift]
-	timer *time.Timer
+	alarm *netpoll.Alarm
 	armed atomic.Bool
 	seen  uint64 // progress at the last look
 }
@@ -54,11 +55,25 @@ func (w *watch) begin(s *shift) {
 // arm starts the looking, if it does not go on already.
 func (w *watch) arm() {
 	if !w.armed.Load() && w.armed.CompareAndSwap(false, true) {
-		w.timer.Reset(lookEvery)
+		w.alarm.Set(lookEvery)
 	}
 }
 
-// look runs on the timer's goroutine, one at a time.
+// disarm ends the looking until the next arm.
+func (w *watch) disarm() {
+	if w.armed.CompareAndSwap(true, false) {
+		w.alarm.Stop()
+	}
+}
+
+// run looks when the alarm says so, until it is closed.
+func (w *watch) run() {
+	defer w.loop.srv.goroutines.Done()
+	for w.alarm.Wait() == nil {
+		w.look()
+	}
+}
+
 func (w *watch) look() {
 	s := w.shift.Load()
 	now := s.next.word.Load()
@@ -75,7 +90,7 @@ func (w *watch) look() {
 	if stuck {
 		w.depose(s, now)
 	}
-	w.timer.Reset(lookEvery)
+	w.alarm.Set(lookEvery)
 }
 
 // depose puts a new goroutine in charge, if the old one is still where it was seen.
@@ -103,7 +118,7 @@ func (w *watch) goexit(s *shift) {
 			break
 		}
 	}
-	s.inHand().goexited()
+	s.inHand().goexited(&s.worker)
 }
 
 // replace puts a new goroutine in charge of the loop, and of what s has not begun.

@@ -122,7 +122,7 @@ func (l *lane) do(w *worker, j job) {
 	defer func() {
 		if !returned { // the handler called runtime.Goexit, which nothing can stop
 			l.quit()
-			j.conn.goexited()
+			j.conn.goexited(w)
 		}
 	}()
 	w.now = l.srv.now()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"time"
 
@@ -37,6 +38,15 @@ func (j job) at(url string, pid int) job {
 	return job{Echo: &o}
 }
 
+// serveFlags are what the server must be told; the peers and stillpool read them alike.
+func (j job) serveFlags(addr string) []string {
+	flags := []string{"--addr", addr}
+	if j.Tick != nil {
+		flags = append(flags, "--every", j.Tick.Every.String())
+	}
+	return flags
+}
+
 // sample is one result: one of the two.
 type sample struct {
 	Tick *bench.TickResult `json:"tick,omitempty"`
@@ -58,7 +68,7 @@ func measure(ctx context.Context, c *contestant, path string, j job) (sample, er
 		return sample{}, err
 	}
 	var log tail
-	server := child(context.Background(), c.command(addr)) // it ends after its client
+	server := child(context.Background(), slices.Concat(c.command, j.serveFlags(addr))) // it ends after its client
 	server.Stdout, server.Stderr = &log, &log
 	if err := server.Start(); err != nil {
 		return sample{}, err

@@ -38,11 +38,14 @@ func (f *compareFlags) options() bench.Options {
 	}
 }
 
-type compareTickCmd struct{ compareFlags }
+type compareTickCmd struct {
+	compareFlags
+	Every time.Duration `default:"1s" help:"Period of the ticks."`
+}
 
 // Run implements the subcommand.
 func (c *compareTickCmd) Run() error {
-	job := job{Tick: &bench.TickOptions{Options: c.options(), Every: every}}
+	job := job{Tick: &bench.TickOptions{Options: c.options(), Every: c.Every}}
 	return c.compare("tick", "/ws", job, tickMetrics)
 }
 
@@ -99,7 +102,7 @@ func (f *compareFlags) compare(name, path string, j job, metrics []metric) error
 type contestant struct {
 	name    string
 	version string
-	command func(addr string) []string
+	command []string // to which the address is added
 	samples []sample
 }
 
@@ -115,14 +118,10 @@ func (f *compareFlags) contestants() ([]*contestant, error) {
 			if c.version, err = binaryVersion(f.StillpoolBin); err != nil {
 				return nil, err
 			}
-			c.command = func(addr string) []string {
-				return []string{f.StillpoolBin, "serve", "--addr", addr}
-			}
+			c.command = []string{f.StillpoolBin, "serve"}
 		} else if p, ok := peerNamed(name); ok {
 			c.version = p.version()
-			c.command = func(addr string) []string {
-				return []string{self, "serve", name, "--addr", addr}
-			}
+			c.command = []string{self, "serve", name}
 		} else {
 			return nil, noPeer(name)
 		}
@@ -151,6 +150,9 @@ func (f *compareFlags) printSettings(name string, j job) {
 	fmt.Printf("%s: %d rounds of %v, %d connections, client with %d loop(s); %s %s/%s, %d processors\n",
 		name, f.Rounds, f.Duration, f.Conns, f.Loops,
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	if t := j.Tick; t != nil {
+		fmt.Printf("a message to each connection every %v\n", t.Every)
+	}
 	if e := j.Echo; e != nil {
 		fmt.Printf("%d bytes a message, in flight %s, at most %d a connection, rate %s\n",
 			e.Size, orWord(e.Inflight, "by default"), e.Pipeline, orWord(e.Rate, "as answers come"))

@@ -20,8 +20,8 @@ import (
 // server can spend. It holds a slice of descriptors and has no protocol beyond the answer to the
 // upgrade, so it does not echo, and it finds out that a peer left when a write fails.
 //
-// Every connection is written to in one burst a second, in the order in which they came: nothing is
-// cheaper, and the first tick comes within the first second instead of at its end.
+// Every connection is written to in one burst a period, in the order in which they came: nothing is
+// cheaper, and the first tick comes within the first period instead of at its end.
 func serveFloor(addr string) error {
 	ln, err := netpoll.Listen(addr, false)
 	if err != nil {
@@ -30,7 +30,7 @@ func serveFloor(addr string) error {
 	f := &floor{frame: ws.MustCompileFrame(ws.NewTextFrame([]byte(woohoo)))}
 	go f.tick()
 	for {
-		waitReadable(ln.FD, -1)
+		waitReadable(ln.FD, time.Hour)
 		for {
 			fd, _, err := netpoll.Accept(ln.FD)
 			if err == netpoll.ErrWouldBlock {
@@ -47,6 +47,10 @@ func serveFloor(addr string) error {
 type floor struct {
 	frame []byte
 
+	// Scratch of the goroutine that accepts, so that a connection leaves nothing to be collected.
+	request [2048]byte
+	answer  []byte
+
 	mu      sync.Mutex
 	sockets []int
 }
@@ -54,7 +58,7 @@ type floor struct {
 // admit answers the upgrade at once, before the next connection is accepted. A peer that dawdles
 // with its request holds up the others: the floor is for friendly clients.
 func (f *floor) admit(fd int) {
-	if !answerUpgrade(fd) {
+	if !f.upgrade(fd) {
 		unix.Close(fd)
 		return
 	}
@@ -63,31 +67,35 @@ func (f *floor) admit(fd int) {
 	f.mu.Unlock()
 }
 
-func answerUpgrade(fd int) bool {
-	var buf [2048]byte
+func (f *floor) upgrade(fd int) bool {
 	waitReadable(fd, time.Second)
-	n, err := netpoll.Recv(fd, buf[:])
+	n, err := netpoll.Recv(fd, f.request[:])
 	if err != nil {
 		return false
 	}
-	_, rest, ok := bytes.Cut(buf[:n], []byte("\r\nSec-WebSocket-Key: "))
+	_, rest, ok := bytes.Cut(f.request[:n], []byte("\r\nSec-WebSocket-Key: "))
 	if !ok {
 		return false
 	}
 	key, _, _ := bytes.Cut(rest, []byte("\r\n"))
-	sum := sha1.Sum(append(key[:len(key):len(key)], "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
-	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n"
-	n, err = netpoll.Send(fd, []byte(answer))
-	return err == nil && n == len(answer)
+	f.answer = append(append(f.answer[:0], key...), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...)
+	sum := sha1.Sum(f.answer)
+	f.answer = append(f.answer[:0], "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"+
+		"Connection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	f.answer = append(base64.StdEncoding.AppendEncode(f.answer, sum[:]), "\r\n\r\n"...)
+	n, err = netpoll.Send(fd, f.answer)
+	return err == nil && n == len(f.answer)
 }
 
+// waitReadable holds its thread; a signal, of which the runtime sends many, does not end it.
 func waitReadable(fd int, timeout time.Duration) {
-	ms := -1
-	if timeout >= 0 {
-		ms = int(timeout.Milliseconds())
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(fds, int(timeout.Milliseconds()))
+		if err != unix.EINTR {
+			return
+		}
 	}
-	unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, ms)
 }
 
 // tick keeps a thread to itself, so that no hand-over between threads is counted as its cost.

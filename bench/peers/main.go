@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 	"text/tabwriter"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -25,8 +26,9 @@ func main() {
 }
 
 type serveCmd struct {
-	Name string `arg:"" help:"The peer; see list."`
-	Addr string `default:"localhost:8080" help:"Address to listen on."`
+	Name  string        `arg:"" help:"The peer; see list."`
+	Addr  string        `default:"localhost:8080" help:"Address to listen on."`
+	Every time.Duration `default:"1s" help:"Period of the ticks."`
 }
 
 func (c *serveCmd) Run() error {
@@ -34,6 +36,7 @@ func (c *serveCmd) Run() error {
 	if !ok {
 		return noPeer(c.Name)
 	}
+	every = c.Every
 	return p.serve(c.Addr)
 }
 

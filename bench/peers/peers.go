@@ -2,7 +2,8 @@
 // the way its own users would, and compares them with Stillpool in one run.
 //
 // Every peer serves two paths on one address: /ws sends the text message Woohoo! once a second to
-// each connection, the first a second after it opened, and /echo sends every message back.
+// each connection, the first a second after it opened, and /echo sends every message back. Another
+// period can be chosen.
 package main
 
 import (
@@ -13,10 +14,10 @@ import (
 	"time"
 )
 
-const (
-	woohoo = "Woohoo!"
-	every  = time.Second
-)
+const woohoo = "Woohoo!"
+
+// every is the period of the ticks. It is set before a peer is started.
+var every = time.Second
 
 // peer is a server to compare with.
 type peer struct {
@@ -50,7 +51,7 @@ var peers = []peer{
 	},
 	{
 		name: "floor", serve: serveFloor, noEcho: true,
-		about: "no library: a bare write of the frame to each socket, in one burst a second",
+		about: "no library: a bare write of the frame to each socket, in one burst a period",
 	},
 }
 

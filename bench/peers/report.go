@@ -51,7 +51,9 @@ var echoMetrics = []metric{
 	serverCPU,
 	{"latency p50, ms", 3, func(s sample) float64 { return float64(s.Echo.Latency.P50) / 1000 }},
 	{"latency p99, ms", 3, func(s sample) float64 { return float64(s.Echo.Latency.P99) / 1000 }},
-	{"messages unanswered", 0, func(s sample) float64 { return float64(s.Echo.Unanswered) }},
+	{"messages unanswered or never sent", 0, func(s sample) float64 {
+		return float64(s.Echo.Unanswered + s.Echo.Unsent)
+	}},
 	memory, openCPU, gone, clientCPU,
 }
 

@@ -8,21 +8,26 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 )
 
 func TestTicks(t *testing.T) {
-	addr, _ := started(t, "--every", "20ms")
-	c := mustDial(t, "ws://"+addr+"/ws")
-	for range 3 {
-		if data, op := hear(t, c); data != "Woohoo!" || op != ws.OpText {
-			t.Fatalf("got %v %q", op, data)
-		}
-	}
-	if s := statsOf(t, addr); s.EveryMS != 20 || s.Connections != 1 || s.Ticks < 3 {
-		t.Errorf("stats are %+v", s)
+	for _, poller := range []string{"epoll", "easygo"} {
+		t.Run(poller, func(t *testing.T) {
+			addr, _ := started(t, "--every", "20ms", "--poller", poller)
+			c := mustDial(t, "ws://"+addr+"/ws")
+			for range 3 {
+				if data, op := hear(t, c); data != "Woohoo!" || op != ws.OpText {
+					t.Fatalf("got %v %q", op, data)
+				}
+			}
+			if s := statsOf(t, addr); s.EveryMS != 20 || s.Connections != 1 || s.Ticks < 3 {
+				t.Errorf("stats are %+v", s)
+			}
+		})
 	}
 }
 
@@ -101,6 +106,15 @@ func TestEcho(t *testing.T) {
 			t.Errorf("sent %v of %d bytes, got %v of %d", m.op, len(m.data), op, len(data))
 		}
 		writing.Wait()
+	}
+}
+
+// While one message waits to be read, reading may go on until half of the backlog waits; then the
+// largest message may follow, and must have room.
+func TestEchoHasRoomForTheNextMessage(t *testing.T) {
+	o := echo(time.Second, nil)
+	if room := o.Backlog - o.Backlog/2; room < o.MaxMessage+ws.MaxHeaderSize {
+		t.Errorf("%d bytes for a message of %d", room, o.MaxMessage)
 	}
 }
 

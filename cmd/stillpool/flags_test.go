@@ -80,6 +80,25 @@ func TestOriginsRepeat(t *testing.T) {
 	}
 }
 
+func TestReusePort(t *testing.T) {
+	s := parsed(t, "--addr", "127.0.0.1:0", "--reuse-port")
+	first, err := s.listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	for _, shared := range []bool{true, false} {
+		s.Addr, s.ReusePort = first.Addr().String(), shared
+		second, err := s.listen()
+		if (err == nil) != shared {
+			t.Errorf("shared %v: %v", shared, err)
+		}
+		if err == nil {
+			second.Close()
+		}
+	}
+}
+
 // What an operator can get wrong ends with one line that names it, and a status that scripts see.
 func TestErrorsAreOneLine(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -102,6 +121,8 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"unknown command", "", "sevre", exitUsage, "sevre"},
 		{"unknown flag", "", "serve --evry 1s", exitUsage, "--evry"},
 		{"bad duration", "", "serve --every soon", exitUsage, "--every"},
+		{"no tick", "", "serve --every 0s", exitUsage, "--every"},
+		{"negative tick", "", "serve --every=-1s", exitUsage, "--every"},
 		{"tick too short", "", "serve --every 10us", exitUsage, "--every"},
 		{"tick too long", "", "serve --every 9999h", exitUsage, "--every"},
 		{"tick not whole", "", "serve --every 1500us", exitUsage, "--every"},

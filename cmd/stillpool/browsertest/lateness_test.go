@@ -19,6 +19,7 @@ func TestLateness(t *testing.T) {
 		{"nothing", []float64{}, []float64{}},
 		{"one", []float64{300}, []float64{0}},
 		{"steady", []float64{300, 1300, 2300}, []float64{0, 0, 0}},
+		{"steady, but for rounding", []float64{300.1, 1300.1, 2300.1}, []float64{0, 0, 0}},
 		{"the first is late", []float64{307, 1300, 2302}, []float64{7, 0, 2}},
 		{"one is late by most of a second", []float64{300, 2100, 2300, 3300, 4300}, []float64{0, 800, 0, 0, 0}},
 		{"one was never written", []float64{300, 1300, 3310, 4300}, []float64{0, 0, 10, 0}},
@@ -53,9 +54,11 @@ func TestHistory(t *testing.T) {
 		h.opened(1500); h.came(1900); h.came(2903);
 		const four = late(3000);
 		h.came(3900);
-		return [...four, -1, ...late(4000), -1, h.view(6500).points.length, h.view(6500).opened.length];
+		const few = new History(1000, 1e6, 3);
+		for (let i = 0; i < 5; i++) few.came(1000 * i);
+		return [...four, -1, ...late(4000), -1, h.view(6500).points.length, h.view(6500).opened.length, few.view(5000).points.length];
 	})`)
-	if want := []float64{0, 7, 0, 3, -1, 7, 0, 3, 0, -1, 3, 1}; !close(got, want) {
+	if want := []float64{0, 7, 0, 3, -1, 7, 0, 3, 0, -1, 3, 1, 3}; !close(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

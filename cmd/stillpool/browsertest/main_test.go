@@ -32,7 +32,8 @@ func withBrowser(m *testing.M) int {
 			fmt.Println("FAIL: no chromium in PATH, and STILLPOOL_REQUIRE_BROWSER is 1")
 			return 1
 		}
-		return m.Run() // each test leaves itself out, see tab
+		fmt.Println("The browser tests are left out: there is no chromium in PATH (STILLPOOL_REQUIRE_BROWSER=1 makes that a failure)")
+		return m.Run() // each test leaves itself out, see newTab
 	}
 	dir, err := os.MkdirTemp("", "stillpool-browsertest")
 	if err != nil {

@@ -68,7 +68,7 @@ func TestPageComesBack(t *testing.T) {
 	p.until(ticks + ` >= 1`)
 	s.stop()
 	p.until(`document.getElementById("logs").textContent.includes("Lost (1001, server is shutting down)")`)
-	p.until(`document.getElementById("logs").textContent.includes("attempt 2")`)
+	p.until(`document.getElementById("logs").textContent.includes("Not reached (1006, no closing handshake)")`)
 	before := evaluate[int](p, ticks)
 	serve(t, s.addr)
 	p.until(isOpen)

@@ -27,7 +27,7 @@ type tab struct {
 func newTab(t *testing.T) *tab {
 	t.Helper()
 	if browser == nil {
-		t.Skip("left out: there is no chromium in PATH; with STILLPOOL_REQUIRE_BROWSER=1 that is a failure")
+		t.Skip("left out: there is no chromium in PATH")
 	}
 	ctx, end := chromedp.NewContext(browser)
 	t.Cleanup(end)

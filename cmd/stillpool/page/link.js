@@ -19,6 +19,7 @@ export class Link {
   #timer = 0;
   #attempt = 0;
   #wanted = false; // whether the user wants a connection
+  #opened = false; // whether the present one came about
   state = "closed";
 
   constructor(url, on) {
@@ -59,10 +60,14 @@ export class Link {
 
   #connect() {
     clearTimeout(this.#timer);
+    this.#opened = false;
     this.#become("connecting", { attempt: this.#attempt });
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
-    socket.onopen = () => this.#wanted && this.#become("open", {});
+    socket.onopen = () => {
+      this.#opened = true;
+      if (this.#wanted) this.#become("open", {});
+    };
     socket.onmessage = (event) => {
       // Only a message proves that the server is well: one that accepts and drops would else be
       // asked again and again without a pause.
@@ -72,12 +77,13 @@ export class Link {
     socket.onclose = (event) => this.#closed(event);
   }
 
-  #closed({ code, reason, wasClean }) {
+  #closed({ code, reason }) {
     this.#socket = null;
-    if (!this.#wanted) return this.#become("closed", { code, reason, wasClean });
+    const end = { code, reason, opened: this.#opened };
+    if (!this.#wanted) return this.#become("closed", end);
     const wait = backoff(this.#attempt++);
     this.#timer = setTimeout(() => this.#connect(), wait);
-    this.#become("lost", { code, reason, wasClean, wait });
+    this.#become("lost", { ...end, wait });
   }
 
   #hurry() {
@@ -91,7 +97,7 @@ const meanings = {
   1002: "protocol error",
   1003: "data it can't accept",
   1005: "no code given",
-  1006: "lost without a closing handshake",
+  1006: "no closing handshake",
   1007: "text that is not UTF-8",
   1008: "against the server's policy",
   1009: "message too big",

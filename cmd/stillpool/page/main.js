@@ -33,7 +33,7 @@ function sentence(state, detail) {
     case "connecting": return detail.attempt ? `Connecting, attempt ${detail.attempt + 1}` : "Connecting";
     case "open": return "Open";
     case "closing": return "Closing";
-    case "lost": return `Lost (${why(detail)}). Trying again in ${(detail.wait / 1000).toFixed(1)} s`;
+    case "lost": return `${detail.opened ? "Lost" : "Not reached"} (${why(detail)}). Trying again in ${(detail.wait / 1000).toFixed(1)} s`;
     default: return detail.code === undefined ? "Closed" : `Closed (${why(detail)})`;
   }
 }

@@ -3,7 +3,9 @@
 const space = { left: 44, right: 8, top: 10, bottom: 50 };
 const depth = 30; // of the water under the surface, in pixels
 const minute = 60_000;
-const least = 5; // ms: the scale never zooms in further, so that calm looks calm
+const steps = [15_000, 30_000, minute, 2 * minute]; // between two times on the axis
+const room = 90; // pixels that a time on the axis wants
+const least = 8; // ms: the scale never zooms in further, so that calm looks calm
 
 export class Picture {
   #svg;
@@ -45,19 +47,20 @@ export class Picture {
       if (i > 0) marks.push(element("path", { class: "grid", d: `M${space.left} ${y(value)}H${width - space.right}` }));
       marks.push(text(i === 4 ? `${number(value)} ms` : number(value), space.left - 8, y(value) + 4, "end"));
     }
-    const step = minute / (span > minute ? 1 : width < 340 ? 2 : 4);
+    const step = steps.find((ms) => (ms / span) * width >= room) ?? steps.at(-1);
     for (let ago = 0; ago <= span; ago += step) {
-      const place = ago === 0 ? "end" : ago === span ? "start" : "middle";
-      marks.push(text(ago === 0 ? "now" : `${clock(ago)} ago`, x(now - ago), surface + depth + 15, place));
+      const at = x(now - ago);
+      const place = ago === 0 ? "end" : at - space.left < room / 3 ? "start" : "middle";
+      marks.push(text(ago === 0 ? "now" : `${clock(ago)} ago`, at, surface + depth + 15, place));
     }
     this.#parts.grid.replaceChildren(...marks);
   }
 }
 
-// scales fits both axes to what there is: whole minutes up to three, and a round number of ms.
+// scales fits both axes to what there is: one minute up to three, and a round number of ms.
 function scales(points, now, width, height) {
   const oldest = points.length ? now - points[0].at : 0;
-  const span = Math.min(3, Math.max(1, Math.ceil(oldest / minute - 0.02))) * minute;
+  const span = Math.min(3 * minute, Math.max(minute, oldest));
   const seen = points.filter((p) => p.at >= now - span);
   const top = round(seen.reduce((most, p) => Math.max(most, p.late), least));
   const surface = height - space.bottom;
@@ -90,11 +93,11 @@ function ripples(points, { x, y, surface }) {
   return [...columns].map(([column, late]) => `M${column} ${surface}V${Math.min(surface - 2, y(late)).toFixed(1)}`).join("");
 }
 
-// round answers the next of 5, 10, 20, 40, 80, 100, 200, … that holds the value: all divide by four
+// round answers the next of 8, 10, 20, 40, 80, 100, 200, … that holds the value: all divide by four
 // into short numbers.
 function round(value) {
   const ten = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 4, 8, 10].map((n) => n * ten).find((n) => n >= value && n >= least) ?? value;
+  return [1, 2, 4, 8, 10].map((n) => n * ten).find((n) => n >= value);
 }
 
 function number(value) {

@@ -1,0 +1,94 @@
+package bench
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// newTestLoop is a loop that nobody runs.
+func newTestLoop(t *testing.T, o Options, to target) *loop {
+	f := &fleet{began: time.Now()}
+	l, err := f.newLoop(to, o.withDefaults(), o.Conns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.scenario = &ticked{loop: l, lateness: newLateness(time.Second, o.Conns)}
+	t.Cleanup(func() {
+		l.stopped = true
+		l.run()
+	})
+	return l
+}
+
+func TestConnectsAreBounded(t *testing.T) {
+	s := newTestServerOf(t, mute)
+	l := newTestLoop(t, Options{Conns: 10}, target{addr: netip.MustParseAddrPort(s.listener.Addr().String())})
+	l.burst, l.want = 3, 10
+	for range 2 {
+		if _, err := l.prepare(new(time.Duration)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.opening != 3 || l.next != 3 {
+		t.Errorf("%d are opening and %d were dialled, want 3", l.opening, l.next)
+	}
+}
+
+// TestSendKeepsWhatTheKernelDoesNotTake fills a socket, which is then read bit by bit.
+func TestSendKeepsWhatTheKernelDoesNotTake(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	l := &loop{maxOut: 8 << 20}
+	c := &conn{fd: int32(pair[0])}
+	want := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB: more than a socket takes
+	for _, p := range [][]byte{want[:3<<20], want[3<<20:]} {
+		if err := l.send(c, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(c.out) == 0 {
+		t.Fatal("the kernel took it all")
+	}
+	if err := l.send(c, make([]byte, l.maxOut)); err != errBacklog {
+		t.Errorf("past the bound: %v", err)
+	}
+	var got []byte
+	buf := make([]byte, 100_000)
+	for len(got) < len(want) {
+		n, err := unix.Read(pair[1], buf)
+		if err != nil {
+			t.Fatalf("after %d bytes: %v", len(got), err)
+		}
+		got = append(got, buf[:n]...)
+		if err := l.flush(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(got, want) || c.out != nil {
+		t.Errorf("%d bytes came, not as they were sent; %d are left", len(got), len(c.out))
+	}
+}
+
+func TestTicksCountOnlyWhileMeasuring(t *testing.T) {
+	l := newTestLoop(t, Options{Conns: 1}, target{})
+	tick := l.scenario.(*ticked)
+	c := &l.conns[0]
+	message := piece{last: true}
+	tick.piece(c, message, 0)
+	tick.begin(0)
+	tick.piece(c, piece{}, 1*time.Second) // the first part of a message
+	tick.piece(c, message, 1*time.Second)
+	tick.end(2 * time.Second)
+	tick.piece(c, message, 2*time.Second)
+	if tick.messages != 1 {
+		t.Errorf("%d messages were counted, want 1", tick.messages)
+	}
+}

@@ -1,0 +1,426 @@
+//go:build linux
+
+package server
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/stillpool/stillpool/netpoll"
+	"github.com/stillpool/stillpool/server/wheel"
+)
+
+// lifeBlocker is an endpoint of which one kind of handler blocks, for those connections that ask for
+// it by their query.
+type lifeBlocker struct {
+	srv     *Server
+	addr    string
+	ep      *Endpoint
+	ledger  *lifeLedger
+	release chan struct{}
+	blocked atomic.Int64 // handlers that block now
+	echoed  atomic.Int64 // messages that were answered
+	peers   []*lifeClient
+}
+
+func newLifeBlocker(t *testing.T, srv *Server, handler string) *lifeBlocker {
+	b := &lifeBlocker{srv: srv, ledger: newLifeLedger(), release: make(chan struct{})}
+	block := func(c *Conn, in string) {
+		if in == handler && c.Value() == "block" {
+			b.blocked.Add(1)
+			<-b.release
+			b.blocked.Add(-1)
+		}
+	}
+	tick := PrepareText("tick")
+	b.ep = srv.Handle("/ws", b.ledger.over(Options{
+		OnOpen: func(c *Conn, r *Request) {
+			c.SetValue(r.RawQuery())
+			if r.RawQuery() == "tick" || r.RawQuery() == "block" && handler == "OnTick" {
+				c.SetEvery(time.Millisecond)
+			}
+			block(c, "OnOpen")
+		},
+		OnMessage: func(c *Conn, m Message) {
+			block(c, "OnMessage")
+			b.echoed.Add(1)
+			c.Write(m.Kind, m.Data)
+		},
+		OnTick: func(c *Conn) {
+			block(c, "OnTick")
+			if c.Value() == "tick" {
+				c.Send(tick)
+			}
+		},
+		OnClose: func(c *Conn, _ Closing) { block(c, "OnClose") },
+	}))
+	srv.Handle("/other", Options{OnMessage: lifeEcho})
+	b.addr = lifeServe(t, srv)
+	t.Cleanup(b.letGo)
+	return b
+}
+
+// letGo may be called again.
+func (b *lifeBlocker) letGo() {
+	if !isClosed(b.release) {
+		close(b.release)
+	}
+}
+
+// block has n connections' handlers block, and waits until so many do as can. What was said to the
+// peers is what is said to each when its handler is let go.
+func (b *lifeBlocker) block(t *testing.T, handler string, n, atOnce int) {
+	for range n {
+		peer := lifeDial(t, b.addr, "/ws?block")
+		if handler == "OnMessage" {
+			peer.text("blocked")
+		}
+		if handler == "OnClose" {
+			peer.sayClose(CodeNormal, "")
+		}
+		b.peers = append(b.peers, peer)
+	}
+	lifeEventually(t, fmt.Sprintf("%d handlers block", atOnce), func() bool { return b.blocked.Load() >= int64(atOnce) })
+}
+
+// ticks reads some more ticks than the peer can have had before it was called.
+func (b *lifeBlocker) ticks(peer *lifeClient) {
+	marker := "between the ticks" // the pong comes behind what was sent before
+	peer.raw(lifeFrame(ws.OpPing, marker))
+	for f := peer.next(); f.Header.OpCode != ws.OpPong; f = peer.next() {
+	}
+	for range 5 {
+		peer.want(ws.OpText, "tick")
+	}
+}
+
+func (b *lifeBlocker) closed(t *testing.T, peer *lifeClient) {
+	peer.bye()
+	if why := lifeGet(t, b.ledger.ended, "the close event"); why.Cause != PeerClosed {
+		t.Errorf("closed by %+v", why)
+	}
+}
+
+// TestLifeBlocked: many handlers that block hurt nobody else, not even on their own endpoint. There
+// is no time in it: everybody else is done while all of them still block.
+func TestLifeBlocked(t *testing.T) {
+	t.Parallel()
+	lifeBackends(t, func(t *testing.T, backend netpoll.Backend) {
+		for handler, n := range map[string]int{"OnOpen": 50, "OnMessage": 200, "OnTick": 50, "OnClose": 50} {
+			t.Run(handler, func(t *testing.T) {
+				t.Parallel()
+				b := newLifeBlocker(t, &Server{Poller: backend, Loops: 1}, handler)
+				before, ticked := lifeDial(t, b.addr, "/ws"), lifeDial(t, b.addr, "/ws?tick")
+				other := lifeDial(t, b.addr, "/other")
+				before.echo("before")
+				other.echo("before")
+				b.block(t, handler, n, n)
+				after, otherAfter := lifeDial(t, b.addr, "/ws"), lifeDial(t, b.addr, "/other")
+				for _, peer := range []*lifeClient{before, after, other, otherAfter} {
+					peer.echo("at the same time")
+					peer.ping("at the same time")
+				}
+				b.ticks(ticked)
+				for len(b.ledger.ended) > 0 {
+					<-b.ledger.ended // those of the blocked close handlers
+				}
+				b.closed(t, before)
+				b.closed(t, after)
+				other.bye()
+				if now := b.blocked.Load(); now != int64(n) {
+					t.Errorf("%d handlers block now, %d did: the others had to wait for some", now, n)
+				}
+				st := b.srv.Stats()
+				if st.Deposed == 0 || st.Handlers.Running+st.TickLane.Running+st.Closes.Running == 0 {
+					t.Errorf("the loop was never taken away, and nothing handed over: %+v", st)
+				}
+				b.letGo()
+				if handler == "OnMessage" {
+					for _, peer := range b.peers {
+						peer.want(ws.OpText, "blocked")
+					}
+				}
+				lifeEnd(t, b.srv)
+				b.ledger.check(t, n+3)
+			})
+		}
+	})
+}
+
+// TestLifeOverWorkers: when more handlers block than there are workers, what waits is work of their
+// own kind. Ticks, control frames, closing, and endpoints that are not slow go on.
+func TestLifeOverWorkers(t *testing.T) {
+	t.Parallel()
+	const workers, n = 8, 40
+	lifeBackends(t, func(t *testing.T, backend netpoll.Backend) {
+		for handler, lane := range map[string]struct {
+			of    func(*Stats) *Lane
+			limit int
+		}{
+			"OnOpen":    {func(s *Stats) *Lane { return &s.Handlers }, workers},
+			"OnMessage": {func(s *Stats) *Lane { return &s.Handlers }, workers},
+			"OnTick":    {func(s *Stats) *Lane { return &s.TickLane }, workers / 8},
+			"OnClose":   {func(s *Stats) *Lane { return &s.Closes }, workers / 8},
+		} {
+			t.Run(handler, func(t *testing.T) {
+				t.Parallel()
+				b := newLifeBlocker(t, &Server{Poller: backend, Loops: 1, Workers: workers}, handler)
+				echo, pinged, leaves := lifeDial(t, b.addr, "/ws"), lifeDial(t, b.addr, "/ws"), lifeDial(t, b.addr, "/ws")
+				ticked, other := lifeDial(t, b.addr, "/ws?tick"), lifeDial(t, b.addr, "/other")
+				b.ticks(ticked)
+				b.block(t, handler, n, lane.limit)
+				load := func() Lane { st := b.srv.Stats(); return *lane.of(&st) }
+				lifeEventually(t, "the lane is full", func() bool {
+					return load().Running == lane.limit && load().Waiting > 0
+				})
+				if load().Limit != lane.limit {
+					t.Errorf("the lane is %+v", load())
+				}
+				// Those that blocked on the loop itself were deposed, and are beside the lane's own.
+				blocked := b.blocked.Load()
+
+				other.echo("at the same time")
+				other.ping("at the same time")
+				pinged.ping("at the same time")
+				if handler != "OnTick" {
+					b.ticks(ticked)
+				}
+				for len(b.ledger.ended) > 0 {
+					<-b.ledger.ended
+				}
+				if handler != "OnClose" {
+					b.closed(t, leaves)
+				} else {
+					leaves.bye() // its peer is none the wiser
+				}
+				waits := handler == "OnOpen" || handler == "OnMessage"
+				if waits {
+					waiting := load().Waiting
+					echo.text("later")
+					lifeEventually(t, "the message waits", func() bool { return load().Waiting > waiting })
+				} else {
+					echo.echo("at the same time")
+				}
+				if b.blocked.Load() != blocked || waits && b.echoed.Load() != 0 {
+					t.Errorf("%d handlers blocked, now %d do; %d messages were answered", blocked, b.blocked.Load(), b.echoed.Load())
+				}
+				b.letGo()
+				if waits {
+					echo.want(ws.OpText, "later")
+				}
+				lifeEnd(t, b.srv)
+				b.ledger.check(t, n+4)
+			})
+		}
+	})
+}
+
+// lifeOverstay returns when the loop whose handler calls it was given to somebody else.
+func lifeOverstay(t testing.TB, srv *Server) {
+	deposed := srv.Stats().Deposed
+	for end := time.Now().Add(lifeBound); srv.Stats().Deposed == deposed; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Error("a handler holds its loop for ever")
+			return
+		}
+	}
+}
+
+// lifeSeries is what a connection's handlers share without a lock. The race detector objects when
+// two of them run at once.
+type lifeSeries struct {
+	next int
+	busy bool
+}
+
+func (s *lifeSeries) enter(t testing.TB) (leave func()) {
+	if s.busy {
+		t.Error("two handlers of one connection run at once")
+	}
+	s.busy = true
+	return func() { s.busy = false }
+}
+
+// TestLifeOrder: messages come in order and handlers one at a time, while the endpoint is slow and
+// not slow by turns, and loops are taken away.
+func TestLifeOrder(t *testing.T) {
+	t.Parallel()
+	const conns, messages = 10, 400
+	lifeBackends(t, func(t *testing.T, backend netpoll.Backend) {
+		srv := &Server{Poller: backend, Loops: 2}
+		var ep *Endpoint
+		var where struct{ loop, pool atomic.Int64 }
+		ledger := newLifeLedger()
+		ep = srv.Handle("/ws", ledger.over(Options{
+			Every:  time.Millisecond,
+			OnOpen: func(c *Conn, _ *Request) { c.SetValue(new(lifeSeries)) },
+			OnMessage: func(c *Conn, m Message) {
+				s := c.Value().(*lifeSeries)
+				defer s.enter(t)()
+				if string(m.Data) != strconv.Itoa(s.next) {
+					t.Errorf("message %q where %d was to come", m.Data, s.next)
+				}
+				if s.next++; lifeWhere() == "pool" {
+					where.pool.Add(1)
+				} else if where.loop.Add(1)%500 == 0 {
+					lifeOverstay(t, srv)
+				}
+				switch rand.N(10) {
+				case 0:
+					lifeSlow(ep)
+				case 1:
+					ep.slow.until.Store(0)
+					ep.slowTicks.until.Store(0)
+				case 2:
+					runtime.Gosched()
+				}
+				c.Write(m.Kind, m.Data)
+			},
+			OnTick: func(c *Conn) { defer c.Value().(*lifeSeries).enter(t)() },
+			OnClose: func(c *Conn, _ Closing) {
+				s := c.Value().(*lifeSeries)
+				defer s.enter(t)()
+				if s.next != messages {
+					t.Errorf("closed after message %d of %d", s.next, messages)
+				}
+			},
+		}))
+		addr := lifeServe(t, srv)
+		done := make(chan error, conns)
+		for i := range conns {
+			peer := lifeDial(t, addr, "/ws")
+			go func() { done <- peer.series(messages, uint64(i)) }()
+		}
+		for range conns {
+			lifeMust(t, lifeGet(t, done, "a series"))
+		}
+		lifeMust(t, srv.Shutdown(lifeContext(t)))
+		ledger.check(t, conns)
+		if where.loop.Load() == 0 || where.pool.Load() == 0 {
+			t.Errorf("%d messages on the loop, %d on the pool", where.loop.Load(), where.pool.Load())
+		}
+	})
+}
+
+// series sends numbered messages, cut into pieces of any size, and wants them back in order.
+func (c *lifeClient) series(n int, seed uint64) error {
+	var all []byte
+	for i := range n {
+		all = append(all, lifeFrame(ws.OpText, strconv.Itoa(i))...)
+	}
+	all = append(all, lifeFrame(ws.OpClose, "\x03\xe8")...)
+	go func() {
+		random := rand.New(rand.NewPCG(seed, 0))
+		for len(all) > 0 {
+			piece := all[:min(len(all), 1+random.IntN(200))]
+			if _, err := c.Write(piece); err != nil {
+				return // the reader finds out
+			}
+			all = all[len(piece):]
+		}
+	}()
+	for i := range n {
+		f, err := ws.ReadFrame(c.r)
+		if err != nil || string(f.Payload) != strconv.Itoa(i) {
+			return fmt.Errorf("got %q and %v where %d was to come", f.Payload, err, i)
+		}
+	}
+	f, err := ws.ReadFrame(c.r)
+	if err != nil || f.Header.OpCode != ws.OpClose {
+		return fmt.Errorf("at the end came %v %q and %v", f.Header.OpCode, f.Payload, err)
+	}
+	return nil
+}
+
+// TestLifeBackOnTheLoop: an endpoint is handed over while it is slow, and no longer.
+func TestLifeBackOnTheLoop(t *testing.T) {
+	t.Parallel()
+	lifeBackends(t, func(t *testing.T, backend netpoll.Backend) {
+		srv := &Server{Poller: backend}
+		ep := srv.Handle("/ws", Options{OnMessage: func(c *Conn, m Message) {
+			where := lifeWhere()
+			if string(m.Data) == "overstay" && where == "loop" {
+				lifeOverstay(t, srv)
+			}
+			c.WriteText(where)
+		}})
+		peer := lifeDial(t, lifeServe(t, srv), "/ws")
+		ask := func(s string) string {
+			peer.text(s)
+			return string(peer.next().Payload)
+		}
+		for ask("overstay") != "loop" { // a machine under load may make it slow before
+		}
+		if !ep.slow.is(srv.now()) {
+			t.Error("it is not noted as slow")
+		}
+		if where := ask("where"); where != "pool" {
+			t.Errorf("a slow endpoint's handler runs on the %s", where)
+		}
+		lifeEventually(t, "the pool is idle", func() bool { return srv.Stats().Handlers.Running == 0 })
+		ep.slow.until.Store(uint32(srv.now()-1) | 1) // its time is over
+		lifeEventually(t, "it runs on the loop again", func() bool { return ask("where") == "loop" })
+	})
+}
+
+// TestLifeSlowness is the mark by itself: when it ends, and that it does not come back when the
+// wheel's time comes round.
+func TestLifeSlowness(t *testing.T) {
+	t.Parallel()
+	for _, start := range []wheel.Time{0, 1000, 1<<32 - 1000, 1 << 31} {
+		var s slowness
+		if s.is(start) {
+			t.Error("slow from the beginning")
+		}
+		s.mark(start)
+		for _, x := range []struct {
+			after wheel.Time
+			want  bool
+		}{{0, true}, {slowFor / 2, true}, {slowFor - 2, true}, {slowFor + 1, false}, {1, false}} {
+			if got := s.is(start + x.after); got != x.want {
+				t.Errorf("marked at %d, %d later it is %v", start, x.after, got)
+			}
+		}
+	}
+}
+
+// TestLifeBrokenAndDeposed: a handler that first overstays and then breaks has no loop to lose.
+func TestLifeBrokenAndDeposed(t *testing.T) {
+	t.Parallel()
+	for name, bad := range map[string]func(){"panic": func() { panic("on purpose") }, "exit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lifeBackends(t, func(t *testing.T, backend netpoll.Backend) {
+				ledger := newLifeLedger()
+				srv := &Server{Poller: backend, Loops: 1}
+				srv.Handle("/ws", ledger.over(Options{OnMessage: func(c *Conn, m Message) {
+					if lifeWhere() == "loop" {
+						lifeOverstay(t, srv)
+					}
+					bad()
+				}}))
+				srv.Handle("/other", Options{OnMessage: lifeEcho})
+				addr := lifeServe(t, srv)
+				other := lifeDial(t, addr, "/other")
+				for range 3 {
+					peer := lifeDial(t, addr, "/ws")
+					peer.text("now")
+					lifeSeesInternal(peer)
+					if why := lifeGet(t, ledger.ended, "the close event"); why != lifeInternal {
+						t.Errorf("closed by %+v", why)
+					}
+					other.echo("after")
+				}
+				lifeEnd(t, srv)
+				ledger.check(t, 3)
+			})
+		})
+	}
+}
