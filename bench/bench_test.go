@@ -116,6 +116,23 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeMeasuredIsRefused(t *testing.T) {
+	for _, change := range []func(*Options){
+		func(o *Options) { o.Conns = maxConns },
+		func(o *Options) { o.Conns = -1 },
+		func(o *Options) { o.Duration = -1 },
+		func(o *Options) { o.SlopeFrom = o.Conns },
+		func(o *Options) { o.PID = 1 << 22 },
+		func(o *Options) { o.URL = "" },
+	} {
+		o := quick("ws://127.0.0.1:1/ws")
+		change(&o)
+		if _, err := Tick(t.Context(), TickOptions{Options: o}); err == nil || strings.Contains(err.Error(), "opened") {
+			t.Errorf("%+v: got %v", o, err)
+		}
+	}
+}
+
 func TestUpgradeTimesOut(t *testing.T) {
 	s := newTestServerOf(t, mute)
 	o := quick(s.url("/ws"))

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"os"
 	"time"
 
@@ -22,4 +23,20 @@ func (p *process) cpu() (time.Duration, error) {
 		return 0, os.NewSyscallError("clock_gettime", err)
 	}
 	return time.Duration(ts.Nano()), nil
+}
+
+// spareDescriptors are for what is no connection: pollers, alarms, standard streams, /proc.
+const spareDescriptors = 64
+
+// checkDescriptors refuses what would fail half-way. The runtime has raised the soft limit already.
+func checkDescriptors(conns int) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return os.NewSyscallError("getrlimit", err)
+	}
+	if most := int(min(limit.Cur, maxConns)) - spareDescriptors; conns > most {
+		return fmt.Errorf("bench: %d connections are more than a process may have here: the limit of open files leaves room for %d",
+			conns, most)
+	}
+	return nil
 }

@@ -17,7 +17,6 @@ func newBar(w io.Writer, conns int) *bar {
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetDescription("connecting"),
 		progressbar.OptionShowCount(),
-		progressbar.OptionShowIts(),
 		progressbar.OptionClearOnFinish(),
 	)}
 }

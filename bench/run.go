@@ -39,6 +39,9 @@ func newRun(ctx context.Context, o Options, perConn int, of scenarioOf) (*run, e
 	if err != nil {
 		return nil, err
 	}
+	if err := checkDescriptors(o.Conns); err != nil {
+		return nil, err
+	}
 	r := &run{options: o, client: &process{pid: os.Getpid()}}
 	if o.PID != 0 {
 		r.server = &process{pid: o.PID}

@@ -30,8 +30,15 @@ func newWeb(s *Server) *web {
 	h.http = http.Server{
 		Handler:           http.HandlerFunc(s.route),
 		ReadHeaderTimeout: s.handshakeTimeout(),
+		IdleTimeout:       httpIdleTimeout,
 		MaxHeaderBytes:    s.maxHeader(),
-		ErrorLog:          slog.NewLogLogger(s.log().Handler(), slog.LevelWarn),
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			// It has counted since it was accepted.
+			if state == http.StateClosed || state == http.StateHijacked {
+				s.left()
+			}
+		},
+		ErrorLog: slog.NewLogLogger(s.log().Handler(), slog.LevelWarn),
 	}
 	s.goroutines.Add(1)
 	go func() {
@@ -70,25 +77,35 @@ func (c *Conn) toHTTP(w *worker, raw, rest []byte) {
 	c.loop.remove(c)
 	c.loop.poll.Remove(fd)
 	srv := c.loop.srv
-	defer srv.left()
 	conn, err := netpoll.NetConn(fd)
 	if err != nil {
+		srv.left()
 		srv.log().Warn("connection not handed to the HTTP handler", "remote", c.RemoteAddr(), "error", err)
 		return
 	}
 	srv.goroutines.Add(1)
 	go func() {
 		defer srv.goroutines.Done()
-		srv.web.give(&prefixed{Conn: conn, prefix: prefix})
+		if !srv.web.give(&prefixed{Conn: conn, prefix: prefix}) {
+			conn.Close()
+			srv.left()
+		}
 	}()
 }
 
-func (h *web) give(conn net.Conn) {
+// give tells whether http.Server took the connection.
+func (h *web) give(conn net.Conn) bool {
 	select {
 	case h.conns <- conn:
+		return true
 	case <-h.done:
-		conn.Close()
+		return false
 	}
+}
+
+// has tells whether a request came over this server's own port.
+func (h *web) has(r *http.Request) bool {
+	return h != nil && r.Context().Value(http.ServerContextKey) == &h.http
 }
 
 // Accept implements net.Listener for http.Server.

@@ -34,6 +34,8 @@ const (
 	// unread bytes don't make the kernel send a reset that swallows them (RFC 9112 section 9.6).
 	lingerBytes = 256 << 10
 	lingerTime  = 2 * time.Second
+	// httpIdleTimeout is how long a connection that Server.Handler has may stay without a request.
+	httpIdleTimeout = time.Minute
 	// shareFrom is the length from which a prepared frame is queued by reference.
 	shareFrom = 512
 	// joinTo is the length up to which queued frames are gathered in one buffer.
@@ -114,6 +116,14 @@ type Options struct {
 	// Subprotocols are what the endpoint speaks, best first. The best one that the client offers
 	// is agreed on; with none in common, none is.
 	Subprotocols []string
+}
+
+// Check tells what is wrong with o, and what Server.Handle would panic with: limits that are
+// negative or out of bounds, malformed patterns and subprotocols. It is for options that come from
+// outside the program.
+func (o Options) Check() error {
+	_, _, err := o.withDefaults()
+	return err
 }
 
 // withDefaults checks o and fills in what was left zero. What it finds wrong is the programmer's.

@@ -36,8 +36,8 @@ type Server struct {
 	// ReusePort lets several processes share the port of ListenAndServe (SO_REUSEPORT).
 	ReusePort bool
 
-	// MaxConns bounds the connections of any stage; one too many is told 503. 0 is what the
-	// descriptors allow.
+	// MaxConns bounds the connections of any stage, those that Handler has too; one too many is told
+	// 503. 0 is what the descriptors allow.
 	MaxConns int
 	// MaxHeaderBytes bounds the head of a handshake or of the first plain request of a connection;
 	// a longer one is told 431. 0 is 8 KiB.

@@ -55,7 +55,7 @@ func (ep *Endpoint) judgeStd(r *http.Request) (sub string, err error) {
 	if r.TLS != nil {
 		return "", errTLS
 	}
-	if max := ep.srv.MaxConns; max > 0 && ep.srv.conns.Load() >= int64(max) {
+	if max := int64(ep.srv.MaxConns); max > 0 && !ep.srv.web.has(r) && ep.srv.conns.Load() >= max {
 		return "", errTooManyConns
 	}
 	h := head{method: []byte(r.Method), host: []byte(r.Host), hasBody: r.ContentLength != 0}

@@ -1,0 +1,304 @@
+//go:build linux
+
+package server
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stillpool/stillpool/netpoll"
+)
+
+// lifeInherited is what a process gets from its parent: a descriptor and no more.
+func lifeInherited(t *testing.T, l net.Listener) net.Listener {
+	f, err := l.(interface{ File() (*os.File, error) }).File()
+	lifeMust(t, err)
+	defer f.Close() // FileListener works on a duplicate
+	heir, err := net.FileListener(f)
+	lifeMust(t, err)
+	t.Cleanup(func() { l.Close() })
+	return heir
+}
+
+func TestLifeListeners(t *testing.T) {
+	t.Parallel()
+	listenWith := func(t *testing.T, multipath bool, addr string) net.Listener {
+		var cfg net.ListenConfig
+		cfg.SetMultipathTCP(multipath)
+		l, err := cfg.Listen(t.Context(), "tcp", addr)
+		if err != nil {
+			t.Skip(err)
+		}
+		return l
+	}
+	for name, open := range map[string]func(t *testing.T) net.Listener{
+		"TCP":            func(t *testing.T) net.Listener { return listenWith(t, false, "127.0.0.1:0") },
+		"multipath TCP":  func(t *testing.T) net.Listener { return listenWith(t, true, "127.0.0.1:0") },
+		"IPv6":           func(t *testing.T) net.Listener { return listenWith(t, false, "[::1]:0") },
+		"unix":           func(t *testing.T) net.Listener { return lifeUnix(t) },
+		"inherited TCP":  func(t *testing.T) net.Listener { return lifeInherited(t, lifeListen(t)) },
+		"inherited unix": func(t *testing.T) net.Listener { return lifeInherited(t, lifeUnix(t)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lifeBackends(t, func(t *testing.T, b netpoll.Backend) {
+				handles := make(chan *Conn, 1)
+				srv := &Server{Poller: b, UserTimeout: 12345 * time.Millisecond}
+				srv.Handle("/ws", Options{OnMessage: lifeEcho, OnOpen: func(c *Conn, _ *Request) { handles <- c }})
+				l := open(t)
+				addr := l.Addr().String()
+				waiting := lifeConnect(t, addr) // it waits in the kernel before anybody serves
+				served := lifeServeOn(t, srv, l)
+				waiting.upgraded("/ws")
+				waiting.echo("early")
+				lifeGet(t, handles, "the open event")
+				peer := lifeDial(t, addr, "/ws")
+				peer.echo("hello")
+				c := lifeGet(t, handles, "the open event")
+				want := peer.LocalAddr().String()
+				if strings.Contains(addr, "/") {
+					want = "invalid AddrPort"
+				} else if got := lifeUserTimeout(t, c); got != 12345 {
+					t.Errorf("TCP_USER_TIMEOUT of the connection is %d ms", got)
+				}
+				if c.RemoteAddr().String() != want {
+					t.Errorf("the peer is %v, want %v", c.RemoteAddr(), want)
+				}
+				peer.bye()
+				waiting.bye()
+				lifeMust(t, srv.Shutdown(lifeContext(t)))
+				if err := lifeGet(t, served, "the end of Serve"); err != ErrServerClosed {
+					t.Errorf("Serve: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func lifeUserTimeout(t *testing.T, c *Conn) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, err := unix.GetsockoptInt(int(c.fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+	lifeMust(t, err)
+	return n
+}
+
+// lifeHidden is a listener that shows no descriptor.
+type lifeHidden struct{ net.Listener }
+
+func TestLifeListenerWithoutDescriptor(t *testing.T) {
+	t.Parallel()
+	inner := lifeListen(t)
+	defer inner.Close()
+	for _, l := range []net.Listener{lifeHidden{inner}, tls.NewListener(inner, &tls.Config{})} {
+		srv := new(Server)
+		if err := srv.Serve(l); err == nil || !strings.Contains(err.Error(), "no descriptor") {
+			t.Errorf("Serve of a %T: %v", l, err)
+		}
+		lifeMust(t, srv.Shutdown(t.Context()))
+	}
+	conn, err := net.Dial("tcp", inner.Addr().String()) // it is still the caller's
+	lifeMust(t, err)
+	conn.Close()
+}
+
+func TestLifeListenAndServe(t *testing.T) {
+	t.Parallel()
+	taken := lifeListen(t)
+	defer taken.Close()
+	for _, addr := range []string{taken.Addr().String(), "nonsense", "127.0.0.1:http2x"} {
+		if err := (&Server{Addr: addr}).ListenAndServe(); err == nil || err == ErrServerClosed {
+			t.Errorf("on %s: %v", addr, err)
+		}
+	}
+	if err := (&Server{Addr: "127.0.0.1:0", Poller: "kqueue"}).ListenAndServe(); err == nil || !strings.Contains(err.Error(), "kqueue") {
+		t.Errorf("with an unknown poller: %v", err)
+	}
+	for _, reuse := range []bool{false, true} {
+		srv := &Server{Addr: "127.0.0.1:0", ReusePort: reuse}
+		srv.Handle("/ws", Options{OnMessage: lifeEcho})
+		served := make(chan error, 1)
+		go func() { served <- srv.ListenAndServe() }()
+		var addr string
+		lifeEventually(t, "it listens", func() bool {
+			srv.mu.Lock()
+			defer srv.mu.Unlock()
+			for a := range srv.acceptors {
+				addr = a.listener.Addr().String()
+			}
+			return addr != ""
+		})
+		peer := lifeDial(t, addr, "/ws")
+		peer.echo("hello")
+		peer.bye()
+		lifeMust(t, srv.Shutdown(lifeContext(t)))
+		if err := lifeGet(t, served, "the end of ListenAndServe"); err != ErrServerClosed {
+			t.Errorf("ListenAndServe: %v", err)
+		}
+	}
+}
+
+// What follows runs out of descriptors, in a process of its own: the same binary, which finds the
+// variable in its environment.
+const (
+	lifeChild = "STILLPOOL_TEST_FEW_DESCRIPTORS"
+	// lifeFew is how many descriptors the server may have beside those that it has when it listens.
+	lifeFew = 20
+)
+
+// TestLifeFewDescriptors: clients past what the process can hold wait in the kernel, and are served
+// when others leave. Accepting rests meanwhile: it does not spin, and the listener is not lost.
+func TestLifeFewDescriptors(t *testing.T) {
+	t.Parallel()
+	if b := os.Getenv(lifeChild); b != "" {
+		lifeServeFew(t, netpoll.Backend(b))
+		return
+	}
+	lifeBackends(t, func(t *testing.T, b netpoll.Backend) {
+		child := lifeStartChild(t, string(b))
+		addr := child.line("listening ")
+		const clients = 3 * lifeFew
+		served, stay, left := make(chan *lifeClient, clients), make(chan struct{}), make(chan struct{}, clients)
+		for range clients {
+			peer := lifeConnect(t, addr) // the kernel answers, whether the server accepts or not
+			go func() {
+				if _, err := peer.Write([]byte(lifeUpgrade("/ws"))); err == nil {
+					if _, err := peer.r.ReadString('\n'); err == nil {
+						served <- peer
+						<-stay
+					}
+				}
+				peer.Close()
+				left <- struct{}{}
+			}()
+		}
+		for range lifeFew - 5 {
+			lifeGet(t, served, "a connection within the limit")
+		}
+		// While nothing changes, one rest comes after the other, and each costs the loop a look.
+		child.line("rests ")
+		var looks [4]int
+		for i := range looks {
+			fmt.Sscan(child.line("rests "), &looks[i])
+		}
+		if n := looks[3] - looks[0]; n > 10 {
+			t.Errorf("%d batches in three rests: accepting spins", n)
+		}
+		n := lifeFew - 5
+		for ; n < clients; n++ {
+			select {
+			case stay <- struct{}{}: // one leaves, another one comes
+				lifeGet(t, left, "the end of a client")
+			case <-served:
+				continue
+			}
+			lifeGet(t, served, "a connection that waited")
+		}
+		close(stay)
+		child.stop(t)
+	})
+}
+
+// lifeServeFew is the child.
+func lifeServeFew(t *testing.T, b netpoll.Backend) {
+	srv := &Server{Poller: b, Loops: 1}
+	srv.Logger = slog.New(lifeRests{srv})
+	srv.Handle("/ws", Options{})
+	l := lifeListen(t)
+	lifeServeOn(t, srv, l)
+	lifeEventually(t, "it listens", func() bool {
+		srv.mu.Lock()
+		defer srv.mu.Unlock()
+		return len(srv.acceptors) > 0
+	})
+	next, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+	lifeMust(t, err)
+	unix.Close(next)
+	lifeMust(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: uint64(next + lifeFew), Max: uint64(next + lifeFew)}))
+	fmt.Printf("\nlistening %v\n", l.Addr())
+	io.Copy(io.Discard, os.Stdin) // until the parent has seen enough
+	lifeMust(t, srv.Shutdown(lifeContext(t)))
+	fmt.Print("\nended well\n")
+}
+
+// lifeRests says each time that accepting rests, and how many batches the loop has had.
+type lifeRests struct{ srv *Server }
+
+func (lifeRests) Enabled(context.Context, slog.Level) bool { return true }
+func (l lifeRests) WithAttrs([]slog.Attr) slog.Handler     { return l }
+func (l lifeRests) WithGroup(string) slog.Handler          { return l }
+
+func (l lifeRests) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "accepting rests" {
+		word := l.srv.loops()[0].watch.shift.Load().next.word.Load()
+		fmt.Printf("\nrests %d\n", word>>batchShift)
+	}
+	return nil
+}
+
+type lifeProcess struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	in    io.Closer
+	lines chan string
+}
+
+func lifeStartChild(t *testing.T, backend string) *lifeProcess {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestLifeFewDescriptors$", "-test.count=1", "-test.timeout=60s")
+	cmd.Env = append(os.Environ(), lifeChild+"="+backend)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	lifeMust(t, err)
+	out, err := cmd.StdoutPipe()
+	lifeMust(t, err)
+	lifeMust(t, cmd.Start())
+	p := &lifeProcess{t, cmd, in, make(chan string, 10_000)}
+	go func() {
+		defer close(p.lines)
+		for scan := bufio.NewScanner(out); scan.Scan(); {
+			p.lines <- scan.Text()
+		}
+	}()
+	t.Cleanup(func() { // if the test failed
+		in.Close()
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	return p
+}
+
+// line is the rest of the next line that begins so.
+func (p *lifeProcess) line(prefix string) string {
+	p.t.Helper()
+	for {
+		line := lifeGet(p.t, p.lines, "a line "+prefix)
+		if rest, ok := strings.CutPrefix(line, prefix); ok {
+			return rest
+		}
+		if strings.Contains(line, "FAIL") || strings.Contains(line, "_test.go") {
+			p.t.Fatalf("the child: %s", line)
+		}
+	}
+}
+
+func (p *lifeProcess) stop(t *testing.T) {
+	p.in.Close()
+	p.line("ended well")
+	for line := range p.lines {
+		t.Logf("the child: %s", line)
+	}
+	lifeMust(t, p.cmd.Wait())
+}
