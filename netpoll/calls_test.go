@@ -19,6 +19,7 @@ var aboutCalls = []struct {
 	{"Wait of zero does not block", testWaitZero},
 	{"Wait returns when its time has passed", testWaitTimeout},
 	{"a timeout does not outlive its Wait", testTimeoutEnds},
+	{"a timeout may end about when the last would have", testTimeoutNear},
 	{"Wait of less than zero is for ever", testWaitForEver},
 	{"an event ends Wait", testEventEndsWait},
 	{"another goroutine may take Wait over", testWaitMoves},
@@ -71,6 +72,30 @@ func testTimeoutEnds(t *testing.T, p Poller) {
 	w.stays(2 * moment)
 	p.Wake()
 	w.returns(nil)
+}
+
+// testTimeoutNear asks for ends so near each other that a timer might serve for both.
+func testTimeoutNear(t *testing.T, p Poller) {
+	ev := eventFD(t, 0)
+	add(t, p, ev, 1, Read)
+	const span = 2 * time.Millisecond
+	for late := -30 * time.Microsecond; late <= 30*time.Microsecond; late += 5 * time.Microsecond {
+		ev.kick()
+		start := time.Now()
+		if events := wait(t, p, span); len(events) != 1 {
+			t.Fatalf("events: %v", events)
+		}
+		rest, again := span+late-time.Since(start), time.Now()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			p.Wait(make([]Event, 1), rest)
+		}()
+		finishes(t, done, "Wait")
+		if took := time.Since(again); took < rest {
+			t.Fatalf("Wait of %v returned after %v", rest, took)
+		}
+	}
 }
 
 func testWaitForEver(t *testing.T, p Poller) {
@@ -151,12 +176,15 @@ func testWakeNext(t *testing.T, p Poller) {
 }
 
 func testWakesAreOne(t *testing.T, p Poller) {
-	for range 3 {
-		for range 10 {
+	for _, wakes := range []int{1, 2, 10} {
+		for range wakes {
 			p.Wake()
 		}
 		awoken(t, p)
-		testWaitTimeout(t, p)
+		start := time.Now()
+		if wait(t, p, moment); time.Since(start) < moment {
+			t.Fatalf("%d Wakes end two Waits", wakes)
+		}
 	}
 }
 

@@ -125,7 +125,8 @@ func (p *epollPoller) Wait(events []Event, timeout time.Duration) (int, error) {
 			}
 			p.arm(now, deadline)
 		}
-		if p.woken.Swap(false) {
+		if p.woken.Load() {
+			p.settleWake()
 			break
 		}
 		var woken bool
@@ -157,11 +158,17 @@ func (p *epollPoller) park() (woken bool, err error) {
 	case err == nil:
 		return false, p.err
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		p.file.SetReadDeadline(time.Time{}) // fails only when closed, which the next Wait finds out
-		p.woken.Store(false)
+		p.settleWake()
 		return true, nil
 	}
 	return false, ErrClosed
+}
+
+// settleWake takes a Wake back, so that it counts once: the deadline first, because a Wake that comes
+// in between leaves it alone, and is seen by whoever the present Wait returns to.
+func (p *epollPoller) settleWake() {
+	p.file.SetReadDeadline(time.Time{}) // fails only when closed, which the next Wait finds out
+	p.woken.Store(false)
 }
 
 // arm sets the timer, unless it is set right already.

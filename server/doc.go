@@ -31,6 +31,7 @@
 //	watch.go      sees that a loop gets on, and gives it to another goroutine if it does not
 //	workers.go    the pool, for handlers that proved slow
 //	table.go      the connections of a loop, by number
+//	trim.go       gives memory back after a storm
 //
 // What users meet is in server.go, endpoint.go, options.go, conn.go, message.go, request.go,
 // errors.go and stats.go; what the whole process may hold is bounded in budget.go.

@@ -39,9 +39,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			err = s.cutLate(ctx)
 		}
 	}
-	if late := <-web; err == nil {
-		err = late
-	}
+	<-web
 	if !inside && err == nil {
 		err = s.seeOff(ctx)
 	}

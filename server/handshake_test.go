@@ -196,7 +196,7 @@ func TestHandshakeSlow(t *testing.T) {
 		// And one who is in time has all the time then.
 		p := open(t, addr, "/ws")
 		start := s.now()
-		await(t, "the timeout is long over", func() bool { return s.now()-start > 100 })
+		await(t, "the timeout is long over", func() bool { return s.now()-start > 60 })
 		p.send(frame(ws.OpPing, "still there"))
 		p.want(ws.OpPong, "still there")
 	})
@@ -230,7 +230,7 @@ func TestHandshakeGarbage(t *testing.T) {
 		s.Handle("/ws", j.keep(Options{}))
 		addr := serve(t, s)
 		p := dial(t, addr)
-		p.send(upgradeTo("/ws"), upgradeTo("/ws")) // 'G' has two reserved bits set
+		p.send(upgradeTo("/ws"), upgradeTo("/ws")) // 'G' has a reserved bit set
 		p.upgraded()
 		p.wantClose(CodeProtocolError, errReservedBits.Reason)
 		p.wantEnd()

@@ -118,6 +118,8 @@ type peer struct {
 	t    testing.TB
 	conn *net.TCPConn
 	in   *bufio.Reader
+
+	pongs []string // that must come before the next echo
 }
 
 func dial(t testing.TB, addr string) *peer { return dialWith(t, addr, 0) }

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -127,21 +126,19 @@ func (h *web) Close() error {
 // Addr implements net.Listener.
 func (h *web) Addr() net.Addr { return h.addr }
 
-// shutWeb shuts the HTTP side down in order, and tells by the channel when that is done: with an
-// error if ctx ended first, and requests were cut off.
-func (s *Server) shutWeb(ctx context.Context) <-chan error {
-	done := make(chan error, 1)
+// shutWeb shuts the HTTP side down in order, and tells by the channel when that is done. Its
+// connections count among the server's, so whoever waits for those knows whether it was in time.
+func (s *Server) shutWeb(ctx context.Context) <-chan struct{} {
+	done := make(chan struct{})
 	if s.web == nil {
-		done <- nil
+		close(done)
 		return done
 	}
 	go func() {
-		err := s.web.http.Shutdown(ctx)
-		if err != nil {
+		defer close(done)
+		if s.web.http.Shutdown(ctx) != nil {
 			s.web.http.Close()
-			err = fmt.Errorf("server: shutdown: plain HTTP was still answered: %w", err)
 		}
-		done <- err
 	}()
 	return done
 }

@@ -173,6 +173,13 @@ func (l *lifeLog) find(msg string) (found []map[string]string) {
 	return found
 }
 
+// mentions tells whether something was logged whose message has s in it.
+func (l *lifeLog) mentions(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.records, func(r slog.Record) bool { return strings.Contains(r.Message, s) })
+}
+
 // lifeLedger notes which events an endpoint's connections had.
 type lifeLedger struct {
 	ended chan Closing // the cause of each close event

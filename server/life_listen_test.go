@@ -171,18 +171,17 @@ func TestLifeFewDescriptors(t *testing.T) {
 		child := lifeStartChild(t, string(b))
 		addr := child.line("listening ")
 		const clients = 3 * lifeFew
-		served, stay, left := make(chan *lifeClient, clients), make(chan struct{}), make(chan struct{}, clients)
+		served, stay := make(chan struct{}, clients), make(chan struct{})
 		for range clients {
 			peer := lifeConnect(t, addr) // the kernel answers, whether the server accepts or not
 			go func() {
 				if _, err := peer.Write([]byte(lifeUpgrade("/ws"))); err == nil {
 					if _, err := peer.r.ReadString('\n'); err == nil {
-						served <- peer
+						served <- struct{}{}
 						<-stay
 					}
 				}
 				peer.Close()
-				left <- struct{}{}
 			}()
 		}
 		for range lifeFew - 5 {
@@ -197,18 +196,35 @@ func TestLifeFewDescriptors(t *testing.T) {
 		if n := looks[3] - looks[0]; n > 10 {
 			t.Errorf("%d batches in three rests: accepting spins", n)
 		}
-		n := lifeFew - 5
-		for ; n < clients; n++ {
-			select {
-			case stay <- struct{}{}: // one leaves, another one comes
-				lifeGet(t, left, "the end of a client")
-			case <-served:
-				continue
-			}
+		for range clients - (lifeFew - 5) {
+			stay <- struct{}{} // one leaves, another one comes
 			lifeGet(t, served, "a connection that waited")
 		}
 		close(stay)
 		child.stop(t)
+	})
+}
+
+// TestLifeDescriptorFreed: a close ends the rest of accepting, before its time.
+func TestLifeDescriptorFreed(t *testing.T) {
+	t.Parallel()
+	srv := new(Server)
+	srv.Handle("/ws", Options{})
+	peer := lifeDial(t, lifeServe(t, srv), "/ws")
+	srv.mu.Lock()
+	for a := range srv.acceptors {
+		a.paused.Store(true) // and no timer runs
+	}
+	srv.mu.Unlock()
+	srv.exhausted.Store(true)
+	peer.bye()
+	lifeEventually(t, "accepting goes on", func() bool {
+		srv.mu.Lock()
+		defer srv.mu.Unlock()
+		for a := range srv.acceptors {
+			return !a.paused.Load() && !a.again.Load() && !srv.exhausted.Load()
+		}
+		return false
 	})
 }
 

@@ -88,8 +88,23 @@ const (
 	itemAccept
 )
 
+// shifts are pooled because a goroutine that was deposed leaves one behind.
+var shifts = sync.Pool{New: func() any {
+	return &shift{worker: worker{role: onLoop, buf: make([]byte, readBuffer)}}
+}}
+
 func (l *loop) newShift() *shift {
-	return &shift{loop: l, worker: worker{role: onLoop, srv: l.srv, buf: make([]byte, readBuffer)}}
+	s := shifts.Get().(*shift)
+	s.loop, s.srv = l, l.srv
+	return s
+}
+
+// recycle gives a shift back after its goroutine was deposed: its loop's watcher has another one now.
+func (s *shift) recycle() {
+	clear(s.items)
+	s.items, s.req = s.items[:0], Request{}
+	s.next.start() // of a batch of nothing, in no goroutine's hands
+	shifts.Put(s)
 }
 
 // start puts the first goroutine in charge.
@@ -116,9 +131,14 @@ func (l *loop) run(s *shift) {
 			l.watch.goexit(s)
 		}
 	}()
-	for s.work() && l.gather(s) {
+	for s.work() {
+		if !l.gather(s) {
+			returned = true
+			return
+		}
 	}
 	returned = true
+	s.recycle()
 }
 
 // work does what is in hand, and tells whether this goroutine still serves the loop.

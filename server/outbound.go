@@ -55,7 +55,11 @@ func (c *Conn) sendFrame(head, body []byte, shared bool) (Outcome, error) {
 		c.countOut(size)
 		return Sent, nil
 	}
-	return c.hold(head[min(n, len(head)):], body[max(0, n-len(head)):], shared, n > 0)
+	outcome, err := c.hold(head[min(n, len(head)):], body[max(0, n-len(head)):], shared, n > 0)
+	if outcome == Queued {
+		c.countOut(size)
+	}
+	return outcome, err
 }
 
 // full tells whether a frame of so many bytes is one too many. One is always taken while nothing
@@ -82,7 +86,8 @@ func (c *Conn) hold(head, body []byte, shared, torn bool) (Outcome, error) {
 	most := len(head) + len(body) + segmentCost
 	if !c.loop.srv.outbound.take(int64(most)) {
 		if torn {
-			return Refused, c.lose(ErrBacklogFull)
+			c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrBacklogFull})
+			c.nudge()
 		}
 		return c.overflow()
 	}
@@ -96,7 +101,6 @@ func (c *Conn) hold(head, body []byte, shared, torn bool) (Outcome, error) {
 		c.out.add(head, body, c.loop.srv.now())
 	}
 	c.loop.srv.outbound.give(int64(most - (c.out.held - before)))
-	c.countOut(len(head) + len(body))
 	if !c.state.has(stCork) {
 		c.waitWritable()
 	} else if c.out.held >= corkBytes && !c.state.has(stWriting) {
@@ -184,6 +188,9 @@ func (c *Conn) dropBacklog() {
 		c.out = nil
 	}
 }
+
+// waits tells whether something waits for the peer, and not for the end of a handler only.
+func (c *Conn) waits() bool { return c.out != nil && (!c.state.has(stCork) || c.state.has(stWriting)) }
 
 // congested tells that so much waits that the peer is not to be read.
 func (c *Conn) congested() bool {

@@ -58,7 +58,14 @@ type Server struct {
 	// 256 MiB.
 	OutboundBudget int64
 
+	// NoTrim leaves it to Go's runtime when to collect what a storm of connections left behind and
+	// when to give free memory back to the operating system. Otherwise that is done once when, after
+	// a thousand connections or more, none has come or gone for a second (debug.FreeOSMemory); it
+	// concerns the memory of the whole process.
+	NoTrim bool
+
 	inbound, outbound budget
+	trim              trimmer
 	pool              pool
 	ids               atomic.Uint64
 	conns             atomic.Int64

@@ -33,7 +33,7 @@ func (c *Conn) expire(now wheel.Time) {
 	case c.state.has(stDead):
 	case c.inStage() && !now.Before(c.at):
 		c.stageExpired()
-	case c.out != nil && c.writeTimeout() > 0 && !now.Before(c.out.oldest()+c.writeTimeout()):
+	case c.waits() && c.writeTimeout() > 0 && !now.Before(c.out.oldest()+c.writeTimeout()):
 		c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrWriteTimeout})
 	case !c.inStage() && c.idleTimeout() > 0 && !now.Before(c.heard+c.idleTimeout()):
 		c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
@@ -118,10 +118,10 @@ func (c *Conn) placeSooner() {
 	if c.inStage() || c.every != 0 && c.state.has(stAnnounced) {
 		until(c.at)
 	}
-	if d := c.writeTimeout(); d > 0 && c.out != nil {
+	if d := c.writeTimeout(); d > 0 && c.waits() {
 		until(c.out.oldest() + d)
 	}
-	if d := c.idleTimeout(); d > 0 {
+	if d := c.idleTimeout(); d > 0 && !c.inStage() {
 		until(c.heard + d)
 	}
 	if wait != never {

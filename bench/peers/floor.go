@@ -20,14 +20,16 @@ import (
 // server can spend. It holds a slice of descriptors and has no protocol beyond the answer to the
 // upgrade, so it does not echo, and it finds out that a peer left when a write fails.
 //
-// Every connection is written to in one burst a period, in the order in which they came: nothing is
-// cheaper, and the first tick comes within the first period instead of at its end.
-func serveFloor(addr string) error {
+// Connections are written to in bursts, as many as given in a period, in the order in which they came.
+// In one burst nothing could be cheaper: the reader on the same machine falls behind, and need not be
+// woken any more. Spread over the period the same write costs more, because each burst finds the
+// processor asleep, its caches cold and the reader waiting to be woken.
+func serveFloor(addr string, bursts int) error {
 	ln, err := netpoll.Listen(addr, false)
 	if err != nil {
 		return err
 	}
-	f := &floor{frame: ws.MustCompileFrame(ws.NewTextFrame([]byte(woohoo)))}
+	f := &floor{frame: ws.MustCompileFrame(ws.NewTextFrame([]byte(woohoo))), groups: make([][]int, bursts)}
 	go f.tick()
 	for {
 		waitReadable(ln.FD, time.Hour)
@@ -51,8 +53,9 @@ type floor struct {
 	request [2048]byte
 	answer  []byte
 
-	mu      sync.Mutex
-	sockets []int
+	mu     sync.Mutex
+	groups [][]int // each is a burst
+	joined int
 }
 
 // admit answers the upgrade at once, before the next connection is accepted. A peer that dawdles
@@ -63,7 +66,9 @@ func (f *floor) admit(fd int) {
 		return
 	}
 	f.mu.Lock()
-	f.sockets = append(f.sockets, fd)
+	g := &f.groups[f.joined%len(f.groups)]
+	*g = append(*g, fd)
+	f.joined++
 	f.mu.Unlock()
 }
 
@@ -102,18 +107,18 @@ func waitReadable(fd int, timeout time.Duration) {
 func (f *floor) tick() {
 	runtime.LockOSThread()
 	due := time.Now().Add(every)
-	for {
+	for i := 0; ; i++ {
 		time.Sleep(time.Until(due))
-		f.burst()
-		due = due.Add(every)
+		f.burst(&f.groups[i%len(f.groups)])
+		due = due.Add(every / time.Duration(len(f.groups)))
 	}
 }
 
-func (f *floor) burst() {
+func (f *floor) burst(sockets *[]int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	open := f.sockets[:0]
-	for _, fd := range f.sockets {
+	open := (*sockets)[:0]
+	for _, fd := range *sockets {
 		switch rawWrite(fd, f.frame) {
 		case 0, unix.EAGAIN:
 			open = append(open, fd)
@@ -121,7 +126,7 @@ func (f *floor) burst() {
 			unix.Close(fd)
 		}
 	}
-	f.sockets = open
+	*sockets = open
 }
 
 // rawWrite bypasses the scheduler's bookkeeping around system calls. It must not be inlined: a loop

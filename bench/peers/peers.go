@@ -50,8 +50,14 @@ var peers = []peer{
 		about: "gobwas/ws on easygo/netpoll with a bounded pool of blocking readers",
 	},
 	{
-		name: "floor", serve: serveFloor, noEcho: true,
+		name: "floor", noEcho: true,
+		serve: func(addr string) error { return serveFloor(addr, 1) },
 		about: "no library: a bare write of the frame to each socket, in one burst a period",
+	},
+	{
+		name: "floor-spread", noEcho: true,
+		serve: func(addr string) error { return serveFloor(addr, 50) },
+		about: "the same, in fifty bursts spread over the period",
 	},
 }
 

@@ -1,0 +1,45 @@
+package server
+
+import (
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+)
+
+// This file gives memory back. A storm of connections leaves garbage behind, and Go's collector next
+// runs when the heap has doubled: for a server that then is idle for hours, never.
+
+const (
+	// trimAfter is how many connections make a storm when they come or go without a pause of
+	// trimQuiet.
+	trimAfter = 1024
+	trimQuiet = time.Second
+)
+
+// trimmer notices storms and their ends.
+type trimmer struct {
+	churn   atomic.Uint64 // connections that came or went
+	seen    uint64        // churn when the timer was last set
+	pending atomic.Bool   // the timer is set
+}
+
+// note counts a connection that came or went.
+func (t *trimmer) note(s *Server) {
+	if t.churn.Add(1)%trimAfter == 0 && !s.NoTrim && t.pending.CompareAndSwap(false, true) {
+		t.wait(s)
+	}
+}
+
+func (t *trimmer) wait(s *Server) {
+	t.seen = t.churn.Load()
+	time.AfterFunc(trimQuiet, func() {
+		switch {
+		case s.stopping.Load():
+		case t.churn.Load() != t.seen:
+			t.wait(s)
+		default:
+			t.pending.Store(false)
+			debug.FreeOSMemory()
+		}
+	})
+}
