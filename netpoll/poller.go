@@ -122,8 +122,8 @@ func (r Ready) String() string {
 
 // Event says that readiness of the registration named by Token changed.
 type Event struct {
-	Token Token
-	Ready Ready
+	Token Token // as it was given to Add or Modify
+	Ready Ready // what it is ready for
 }
 
 // Backend names an implementation of Poller.

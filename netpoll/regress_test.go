@@ -6,6 +6,7 @@ import (
 	"errors"
 	"runtime"
 	"testing"
+	"time"
 
 	easygo "github.com/mailru/easygo/netpoll"
 	"golang.org/x/sys/unix"
@@ -32,6 +33,20 @@ func TestBatchInHand(t *testing.T) {
 		}
 		quiet(t, p)
 	})
+}
+
+// TestTimerIsEarly has the timer fire while a Wait goes on: it is no more than a reason to look at
+// the time.
+func TestTimerIsEarly(t *testing.T) {
+	t.Parallel()
+	p := open(t, Epoll).(*epollPoller)
+	start := time.Now()
+	w := block(t, p, 5*moment)
+	p.setTimer(1)
+	w.returns(nil)
+	if took := time.Since(start); took < 5*moment {
+		t.Errorf("Wait of %v returned after %v", 5*moment, took)
+	}
 }
 
 // gate stops easygo's goroutine in a callback. It is entered when the descriptor is kicked and left

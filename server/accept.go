@@ -133,6 +133,21 @@ func (s *Server) newConn(fd int32, peer netip.AddrPort) *Conn {
 	return c
 }
 
+// come counts a connection in that no acceptor brings, unless it is one too many or too late: the
+// loops end with the last connection that was counted before stop.
+func (s *Server) come(mayExceed bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping.Load() {
+		return errShuttingDown
+	}
+	if n := s.conns.Add(1); s.MaxConns > 0 && n > int64(s.MaxConns) && !mayExceed {
+		s.conns.Add(-1)
+		return errTooManyConns
+	}
+	return nil
+}
+
 // left notes that a connection is gone. The last one ends a shutdown.
 func (s *Server) left() {
 	if s.conns.Add(-1) <= s.inside.Load() {

@@ -39,6 +39,7 @@ func (c Cause) String() string {
 
 // Closing says why a connection ended.
 type Closing struct {
+	// Cause is who or what ended it.
 	Cause Cause
 	// Code is what the peer's close frame said if it closed, else what the server's said;
 	// CodeNone if that had none, CodeAbnormal if there was no close frame.

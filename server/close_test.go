@@ -291,6 +291,32 @@ func TestCloseGone(t *testing.T) {
 	})
 }
 
+// TestCloseDataWithEnd: data and the end of the stream that come together, while a handler runs, are
+// both seen.
+func TestCloseDataWithEnd(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		release := make(chan bool)
+		p, c, j := met(t, s, Options{OnMessage: func(c *Conn, m Message) {
+			if string(m.Data) == "first" {
+				receive(t, "the release", release)
+			}
+			echo(c, m)
+		}})
+		p.send(frame(ws.OpText, "first"))
+		await(t, "the handler runs", func() bool { return s.Stats().MessagesIn == 1 })
+		p.send(frame(ws.OpText, "last"))
+		must(t, p.conn.CloseWrite())
+		await(t, "both are there", func() bool { return c.snapshot().has(stHangUp) })
+		close(release)
+		p.want(ws.OpText, "first")
+		p.want(ws.OpText, "last")
+		p.wantEnd()
+		j.want(t, "message")
+		j.want(t, "message")
+		j.wantClose(t, Closing{Cause: PeerGone, Code: CodeAbnormal})
+	})
+}
+
 // TestCloseArguments: what must not be sent is an error, and the connection stays open.
 func TestCloseArguments(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {

@@ -204,6 +204,9 @@ func (c *Conn) SetEvery(d time.Duration) error {
 		return ErrClosed
 	}
 	c.every = uint32(d.Milliseconds())
+	if d == 0 {
+		c.state &^= stTickOwed
+	}
 	if c.state.has(stAnnounced) {
 		c.scheduleTicks()
 	}

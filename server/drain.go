@@ -91,6 +91,7 @@ func (s *Server) stop() (started bool, idle chan struct{}) {
 	for _, a := range acceptors {
 		a.close()
 	}
+	s.sealed.Store(true)
 	return started, idle
 }
 
@@ -130,7 +131,7 @@ func (s *Server) everyConn(f func(*Conn)) {
 // maybeIdle ends the loops when, after stop, the last connection is gone. Those whose handlers are
 // inside Shutdown can't go while it waits, and are not waited for.
 func (s *Server) maybeIdle() {
-	if !s.stopping.Load() {
+	if !s.sealed.Load() {
 		return
 	}
 	s.mu.Lock()

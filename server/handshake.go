@@ -16,6 +16,7 @@ import (
 // The refusals of the handshake.
 var (
 	errTooManyConns = &refusal{http.StatusServiceUnavailable, "too many connections"}
+	errNoRoom       = &refusal{http.StatusServiceUnavailable, "server out of memory for handshakes"}
 	errShuttingDown = &refusal{http.StatusServiceUnavailable, "server is shutting down"}
 	errNotFound     = &refusal{http.StatusNotFound, "no such endpoint"}
 	errMethod       = &refusal{http.StatusMethodNotAllowed, "a WebSocket handshake is a GET request"} // 4.1
@@ -44,11 +45,25 @@ func (c *Conn) handshake(w *worker, p []byte) {
 	switch {
 	case err != nil:
 		c.refuseNow(w, err)
-	case n == 0 && c.in == nil:
-		c.ownInbound().rest = append(c.in.rest, p...)
-	case n != 0:
+	case n == 0:
+		c.keepHead(w, p)
+	default:
 		c.request(w, p[:n], p[n:])
 	}
+}
+
+// keepHead keeps the beginning of a head aside, if it did not do so already, within the budget.
+func (c *Conn) keepHead(w *worker, p []byte) {
+	in := c.ownInbound()
+	if in.rest == nil {
+		in.rest = bytes.Clone(p)
+	}
+	grown := int64(cap(in.rest)) - in.parked.taken
+	if !c.loop.srv.inbound.take(grown) {
+		c.refuseNow(w, errNoRoom)
+		return
+	}
+	in.parked.taken += grown
 }
 
 // request answers a whole head, behind which rest came.
@@ -149,6 +164,7 @@ func (c *Conn) upgrade(w *worker, ep *Endpoint, r *Request, rest []byte) {
 		c.parkOpen(r.keep(), rest)
 	}
 	if in != nil {
+		c.loop.srv.inbound.give(in.parked.taken)
 		*in = inbound{}
 		inbounds.Put(in)
 	}

@@ -222,6 +222,51 @@ func TestHandshakeTooMany(t *testing.T) {
 	})
 }
 
+// TestInvariant3Heads: halves of heads are bounded as halves of messages are. One too many is told
+// 503, a whole one needs nothing, and what a head held is given back when it is whole or gone.
+func TestInvariant3Heads(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		const each, fit = 4000, 5
+		s.InboundBudget = fit*each*2 + each/2 // a buffer may be twice what is in it
+		s.Handle("/ws", Options{OnMessage: echo})
+		addr := serve(t, s)
+		whole := upgradeTo("/ws", "X: "+strings.Repeat("x", each))
+		used := func() int64 { return s.Stats().InboundHeld }
+		var halves []*peer
+		var refused *peer
+		for refused == nil {
+			p := dial(t, addr)
+			p.send(whole[:100])
+			before := used()
+			p.send(whole[100:each])
+			await(t, "it is kept aside, or refused", func() bool { return used() >= before+each/2 || s.Stats().Handshakes > 0 })
+			if s.Stats().Handshakes > 0 {
+				refused = p
+			} else if halves = append(halves, p); used() > s.InboundBudget || used() < int64(len(halves)*(each-100)) {
+				t.Fatalf("%d bytes held for %d halves, of a budget of %d", used(), len(halves), s.InboundBudget)
+			}
+		}
+		if len(halves) < fit {
+			t.Errorf("there is room for %d halves", len(halves))
+		}
+		refused.wantRefusal(errNoRoom, nil)
+		must(t, refused.conn.Close())
+		one := dial(t, addr)
+		one.send(whole)
+		one.upgraded()
+		for i, p := range halves {
+			if i%2 == 0 {
+				p.send(whole[each:], frame(ws.OpText, "upgraded"))
+				p.upgraded()
+				p.want(ws.OpText, "upgraded")
+			} else {
+				must(t, p.conn.Close())
+			}
+		}
+		await(t, "all is given back", func() bool { return used() == 0 })
+	})
+}
+
 // TestHandshakeGarbage: behind the head come frames, and what is none is a violation of the
 // protocol, told in a close frame.
 func TestHandshakeGarbage(t *testing.T) {

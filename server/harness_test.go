@@ -122,19 +122,36 @@ type peer struct {
 	pongs []string // that must come before the next echo
 }
 
-func dial(t testing.TB, addr string) *peer { return dialWith(t, addr, 0) }
+func dial(t testing.TB, addr string) *peer {
+	t.Helper()
+	return dialBy(t, addr, nil)
+}
 
 // dialWith bounds what the kernel holds for the peer to read, if buffer is not 0.
 func dialWith(t testing.TB, addr string, buffer int) *peer {
 	t.Helper()
-	d := net.Dialer{Timeout: bound, Control: func(_, _ string, c syscall.RawConn) (err error) {
+	return dialBy(t, addr, func(c syscall.RawConn) (err error) {
 		if buffer > 0 {
 			c.Control(func(fd uintptr) {
 				err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, buffer)
 			})
 		}
 		return err
-	}}
+	})
+}
+
+// dialAfter has a descriptor when it calls before, and connects it then.
+func dialAfter(t testing.TB, addr string, before func()) *peer {
+	t.Helper()
+	return dialBy(t, addr, func(syscall.RawConn) error { before(); return nil })
+}
+
+func dialBy(t testing.TB, addr string, control func(syscall.RawConn) error) *peer {
+	t.Helper()
+	d := net.Dialer{Timeout: bound}
+	if control != nil {
+		d.Control = func(_, _ string, c syscall.RawConn) error { return control(c) }
+	}
 	conn, err := d.Dial("tcp", addr)
 	must(t, err)
 	t.Cleanup(func() { conn.Close() })

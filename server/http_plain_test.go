@@ -140,6 +140,9 @@ func TestHTTPUpgradeLater(t *testing.T) {
 		t.Cleanup(func() {
 			lifeEnd(t, srv)
 			ledger.check(t, 9)
+			if st := srv.Stats(); st.Accepted != 9 || st.Closed != 9 {
+				t.Errorf("9 connections count as %+v", st)
+			}
 		})
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -193,9 +194,11 @@ func TestLifeShutdownEnds(t *testing.T) {
 	cancel()
 	t.Run("nobody is there", func(t *testing.T) {
 		t.Parallel()
-		srv := new(Server)
-		lifeServe(t, srv)
-		lifeMust(t, lifeGet(t, lifeShut(srv, canceled), "Shutdown"))
+		for range 20 { // both its reasons to return are there, and either may be looked at first
+			srv := new(Server)
+			lifeServe(t, srv)
+			lifeMust(t, lifeGet(t, lifeShut(srv, canceled), "Shutdown"))
+		}
 	})
 	t.Run("a handler that blocks", func(t *testing.T) {
 		t.Parallel()
@@ -355,6 +358,7 @@ func TestLifeEndBeforeBegin(t *testing.T) {
 		if err := srv.Serve(l); err != ErrServerClosed {
 			t.Errorf("Serve after %s: %v", name, err)
 		}
+		l.(*net.TCPListener).SetDeadline(time.Now())
 		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Serve after %s left the listener open: %v", name, err)
 		}
@@ -466,6 +470,40 @@ func TestLifeShutdownWhileTheyCome(t *testing.T) {
 		}
 		ledger.check(t, len(ledger.events))
 	})
+}
+
+// TestLifeShutdownWhileAccepting: the last connection may leave while a listener is still at it, and
+// then the loops are still needed.
+func TestLifeShutdownWhileAccepting(t *testing.T) {
+	t.Parallel()
+	srv := new(Server)
+	srv.Handle("/ws", Options{})
+	addr := lifeServe(t, srv)
+	leaving := lifeDial(t, addr, "/ws")
+	var accepting *acceptor
+	srv.mu.Lock()
+	for a := range srv.acceptors {
+		accepting = a
+	}
+	srv.mu.Unlock()
+	accepting.mu.Lock() // as it is while it accepts
+	done := lifeShut(srv, lifeContext(t))
+	lifeEventually(t, "the end has begun", srv.stopping.Load)
+	leaving.bye()
+	lifeEventually(t, "nobody is there", func() bool { return srv.Stats().Conns == 0 })
+	coming := lifeConnect(t, addr)
+	var fd int
+	lifeEventually(t, "somebody comes", func() bool {
+		var err error
+		fd, _, err = netpoll.Accept(accepting.listener.FD)
+		return err == nil
+	})
+	srv.admit(fd, netip.AddrPort{})
+	accepting.mu.Unlock()
+	coming.response(http.StatusServiceUnavailable)
+	coming.wantEOF()
+	coming.Close()
+	lifeMust(t, lifeGet(t, done, "Shutdown"))
 }
 
 // discardUntilClose answers the server's close frame.

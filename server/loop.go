@@ -101,6 +101,9 @@ func (l *loop) newShift() *shift {
 
 // recycle gives a shift back after its goroutine was deposed: its loop's watcher has another one now.
 func (s *shift) recycle() {
+	// What it did not begin is taken from it before it is anybody else's.
+	s.loop.watch.replacing.Lock()
+	defer s.loop.watch.replacing.Unlock()
 	clear(s.items)
 	s.items, s.req = s.items[:0], Request{}
 	s.next.start() // of a batch of nothing, in no goroutine's hands
@@ -287,16 +290,21 @@ func (l *loop) wakeIf(wake bool) {
 	}
 }
 
-// add makes c known to the loop, which may serve it before add returns.
+// add makes c known to the loop, which may serve it, and end it, before add returns. When it fails,
+// c is as good as finished, but for its descriptor.
 func (l *loop) add(c *Conn) error {
 	l.mu.Lock()
 	c.slot = l.table.add(c)
 	l.mu.Unlock()
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state.has(stGone) {
+		return nil // a shutdown was quicker
+	}
 	c.placeSooner()
-	c.mu.Unlock()
 	err := l.poll.Add(int(c.fd), c.token(), netpoll.Read)
 	if err != nil {
+		c.state |= stGone | stDead
 		l.remove(c)
 	}
 	return err

@@ -25,6 +25,7 @@ func (k Kind) String() string {
 
 // Message is a whole message from a peer. A text message is valid UTF-8.
 type Message struct {
+	// Kind is what the peer said that Data is.
 	Kind Kind
 	// Data is the payload. It is the server's: valid, and free to be overwritten, until the
 	// handler returns. Keep a copy to keep it longer.

@@ -41,7 +41,7 @@ const (
 	// joinTo is the length up to which queued frames are gathered in one buffer.
 	joinTo = 16 << 10
 	// tickGrain is the grid, in milliseconds, that the phases of ticks lie on.
-	tickGrain = 10
+	tickGrain = 5
 	// minEvery is the shortest interval of ticks: the width of a place in the wheel.
 	minEvery = time.Millisecond
 	// maxTimer is the longest interval or timeout that the wheel can hold.

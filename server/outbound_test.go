@@ -131,19 +131,21 @@ func TestOutboundIntegrity(t *testing.T) {
 			return min(sizes[random.IntN(len(sizes))], 8+random.IntN(70_000))
 		}
 		var held atomic.Bool
-		sent := make(chan bool)
+		sent := make(chan error, 1)
 		go func() {
 			defer close(sent)
-			for i := 0; i < messages; i++ {
-				outcome, err := sendNumbered(t, c, i, sizeOf(i))
-				for outcome == Refused && err == ErrBacklogFull {
-					held.Store(true)
-					await(t, "there is room", func() bool { return c.Buffered() < 100_000 })
+			for i := range messages {
+				err := ErrBacklogFull
+				for err == ErrBacklogFull {
+					for c.Buffered() > 100_000 { // until it is closed, at the latest
+						held.Store(true)
+						time.Sleep(time.Millisecond)
+					}
 					held.Store(false)
-					outcome, err = sendNumbered(t, c, i, sizeOf(i))
+					_, err = sendNumbered(t, c, i, sizeOf(i))
 				}
 				if err != nil {
-					t.Errorf("message %d: %v", i, err)
+					sent <- fmt.Errorf("message %d: %w", i, err)
 					return
 				}
 			}
@@ -151,17 +153,12 @@ func TestOutboundIntegrity(t *testing.T) {
 		for i := range messages {
 			if i%100 == 0 { // a pause, until the sender has nowhere to go
 				await(t, "it is held up, or done", func() bool {
-					select {
-					case <-sent:
-						return true
-					default:
-						return held.Load()
-					}
+					return held.Load() || len(sent) > 0 || s.Stats().MessagesOut == messages
 				})
 			}
 			p.wantNumbered(i, sizeOf(i))
 		}
-		receive(t, "the end of sending", sent)
+		must(t, receive(t, "the end of sending", sent))
 	})
 }
 

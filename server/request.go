@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 
 	"github.com/stillpool/stillpool/netpoll"
 )
@@ -82,6 +83,9 @@ func (r *Request) Host() string {
 // Header is the first value of a header, in any case, or empty.
 func (r *Request) Header(name string) string {
 	if r.std != nil {
+		if strings.EqualFold(name, "Host") { // net/http keeps it apart
+			return r.std.Host
+		}
 		return r.std.Header.Get(name)
 	}
 	value, _ := r.head.field(name)
@@ -91,6 +95,9 @@ func (r *Request) Header(name string) string {
 // Headers are all values of a header, in their order.
 func (r *Request) Headers(name string) (values []string) {
 	if r.std != nil {
+		if strings.EqualFold(name, "Host") {
+			return []string{r.std.Host}
+		}
 		return r.std.Header.Values(name)
 	}
 	for v := range r.head.fields(name) {

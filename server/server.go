@@ -51,8 +51,9 @@ type Server struct {
 	// under way (TCP_USER_TIMEOUT, RFC 5482). It is set on listeners, so on one that was handed in
 	// too. 0 is 30 s; negative leaves it to the kernel.
 	UserTimeout time.Duration
-	// InboundBudget bounds, in bytes, all half-received messages of the process together; a
-	// message over it closes its connection with 1013. 0 is 256 MiB.
+	// InboundBudget bounds, in bytes, all half-received messages and handshakes of the process
+	// together; a handshake over it is told 503, and a message over it closes its connection with
+	// 1013. 0 is 256 MiB.
 	InboundBudget int64
 	// OutboundBudget bounds, in bytes, all that waits in the process for peers to read. 0 is
 	// 256 MiB.
@@ -71,6 +72,7 @@ type Server struct {
 	conns             atomic.Int64
 	exhausted         atomic.Bool // an acceptor rests for want of a descriptor
 	stopping          atomic.Bool // Shutdown or Close was called
+	sealed            atomic.Bool // since then the last acceptor has ended: no connection comes any more
 	cut               atomic.Bool // Close was called, or the time of Shutdown is over
 
 	begin     sync.Once

@@ -42,8 +42,8 @@ func (h *histogram) add(d time.Duration) {
 
 // Stats are counts since the server was made, but for those that are said to be of now.
 type Stats struct {
-	Conns      int // now: connections of any stage, also before the upgrade
-	Accepted   uint64
+	Conns      int    // now: connections of any stage, also before the upgrade
+	Accepted   uint64 // connections that came, also those refused
 	Closed     uint64 // that had been upgraded
 	Handshakes uint64 // refused: those that got an HTTP error
 	BadInput   uint64 // connections that broke the protocol or a limit
@@ -55,11 +55,11 @@ type Stats struct {
 	BytesIn     uint64 // read from peers
 	BytesOut    uint64 // of the frames taken for peers
 
-	Ticks    uint64 // ticks run
-	Skipped  uint64 // ticks left out, because they were late by a whole interval
-	Lateness Histogram
+	Ticks    uint64    // ticks run
+	Skipped  uint64    // ticks left out, because they were late by a whole interval
+	Lateness Histogram // of the ticks run
 
-	InboundHeld  int64 // now: bytes of half-received messages
+	InboundHeld  int64 // now: bytes of half-received messages and handshakes
 	OutboundHeld int64 // now: bytes that wait for peers, in the process
 
 	Handlers Lane   // now: the pool's share for open and message handlers
@@ -79,7 +79,7 @@ type Lane struct {
 type Histogram struct {
 	Bounds []time.Duration // upper bounds, inclusive, ascending
 	Counts []uint64        // one more than Bounds: the last is for what is above all of them
-	Sum    time.Duration
+	Sum    time.Duration   // of all of them
 }
 
 // Count is how many durations there were.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -40,8 +41,20 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer conn.Close() // the loop has a descriptor of its own by then
 	if err := ep.takeOver(conn, buffered.Reader, r, sub); err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", err)
-		conn.Write(errWrap.response())
+		conn.Write(takeOverRefusal(err).response())
 	}
+}
+
+// takeOverRefusal is what the peer is told of an error of takeOver.
+func takeOverRefusal(err error) *refusal {
+	var r *refusal
+	switch {
+	case errors.As(err, &r):
+		return r
+	case errors.Is(err, ErrTakeover):
+		return errWrap
+	}
+	return errStart
 }
 
 // judgeStd is judge for a request that net/http has parsed.
@@ -97,14 +110,20 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		return err
 	}
 	srv := ep.srv
+	// One that comes back from the server's own net/http had its place before.
+	if err := srv.come(srv.web.has(r)); err != nil {
+		netpoll.Close(fd)
+		return err
+	}
 	peer, _ := netpoll.RemoteAddr(fd) // a peer that is gone by now is noticed by the loop
 	if d := srv.userTimeout(); d > 0 && netpoll.IsTCP(fd) {
 		netpoll.SetUserTimeout(fd, d)
 	}
 	c := srv.newConn(int32(fd), peer)
 	c.state = stTurn // nobody else may serve it before its open event is in place
-	srv.conns.Add(1)
-	c.loop.stats.accepted.Add(1)
+	if !srv.web.has(r) {
+		c.loop.stats.accepted.Add(1)
+	}
 	if err := c.loop.add(c); err != nil {
 		netpoll.Close(fd)
 		srv.left()

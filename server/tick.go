@@ -74,9 +74,12 @@ func (c *Conn) oweTick(now wheel.Time) {
 // tick runs the tick that is owed. The holder of the turn runs it.
 func (c *Conn) tick(w *worker) {
 	c.mu.Lock()
+	owed, due := c.state.has(stTickOwed), c.at-wheel.Time(c.every)
 	c.state &^= stTickOwed
-	due := c.at - wheel.Time(c.every)
 	c.mu.Unlock()
+	if !owed {
+		return // ticks were ended meanwhile
+	}
 	c.callTick(w)
 	c.loop.stats.ticks.Add(1)
 	c.loop.stats.lateness.add(c.loop.srv.since(due))
@@ -95,9 +98,9 @@ func (c *Conn) scheduleTicks() {
 
 // phase is the offset of the n-th connection's ticks within their interval. Offsets are spread
 // evenly over a grid of tickGrain, coarse enough that the wake-up of the loop, and that of a peer
-// on the same machine, is paid for a batch of ticks and not for each; but of at least 64 points.
+// on the same machine, is paid for a batch of ticks and not for each; but of at least 16 points.
 func phase(n uint64, every wheel.Time) wheel.Time {
-	grain := max(1, min(tickGrain, every/64))
+	grain := max(1, min(tickGrain, every/16))
 	return wheel.Phase(n, every/grain) * grain
 }
 

@@ -180,7 +180,7 @@ func TestPhase(t *testing.T) {
 			seen[p] = true
 			share[uint64(p)*parts/uint64(every)]++
 		}
-		if len(seen) < min(int(every), 50) {
+		if len(seen) < min(int(every), 16) {
 			t.Errorf("every %d: %d phases", every, len(seen))
 		}
 		for i, got := range share {

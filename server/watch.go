@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,9 @@ type watch struct {
 	alarm *netpoll.Alarm
 	armed atomic.Bool
 	seen  uint64 // progress at the last look
+
+	// replacing is held while a shift is deposed, until nothing of it is needed any more.
+	replacing sync.Mutex
 }
 
 // begin puts a shift in charge of the loop.
@@ -95,6 +99,8 @@ func (w *watch) look() {
 
 // depose puts a new goroutine in charge, if the old one is still where it was seen.
 func (w *watch) depose(s *shift, seen uint64) {
+	w.replacing.Lock()
+	defer w.replacing.Unlock()
 	next, ok := s.next.depose(seen)
 	if !ok {
 		return
