@@ -63,9 +63,6 @@ func (l *loop) dial() {
 
 // serve does what an event calls for.
 func (l *loop) serve(ev netpoll.Event) {
-	if ev.Token == alarmToken {
-		return // what is due is done before the next wait
-	}
 	c := &l.conns[ev.Token]
 	if c.state == closed {
 		return // stale

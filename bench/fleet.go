@@ -58,13 +58,8 @@ func (f *fleet) newLoop(t target, o Options, conns int) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := newAlarm(p)
-	if err != nil {
-		p.Close()
-		return nil, err
-	}
 	return &loop{
-		poller: p, alarm: a, target: t, timeout: o.ConnectTimeout, upgrade: newUpgrader(t),
+		poller: p, target: t, timeout: o.ConnectTimeout, upgrade: newUpgrader(t),
 		clock: f.clock, tried: f.count,
 		conns: make([]conn, conns), buf: make([]byte, readBuffer),
 		failed: map[string]int{}, lost: map[string]int{},

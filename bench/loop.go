@@ -11,9 +11,6 @@ const (
 	readBuffer   = 64 << 10        // one for all connections of a loop
 	maxControl   = 4 << 10         // bytes of answers to pings that may wait for a server to read
 	expirePeriod = time.Second / 4 // how often half-open connections are looked at
-
-	// alarmToken is none that a connection has.
-	alarmToken netpoll.Token = maxConns
 )
 
 // forever is the wait of who waits for nothing but events.
@@ -39,7 +36,6 @@ type scenario interface {
 // through do only.
 type loop struct {
 	poller   netpoll.Poller
-	alarm    *alarm
 	target   target
 	burst    int // bound of opening
 	timeout  time.Duration
@@ -72,7 +68,6 @@ type loop struct {
 func (l *loop) run() {
 	defer close(l.ended)
 	defer l.poller.Close()
-	defer l.alarm.close()
 	l.err = l.serveUntilStopped()
 	for i := range l.conns {
 		l.hangUp(&l.conns[i])
@@ -83,11 +78,7 @@ func (l *loop) serveUntilStopped() error {
 	events := make([]netpoll.Event, batch)
 	nextExpiry := l.clock()
 	for !l.stopped {
-		timeout, err := l.prepare(&nextExpiry)
-		if err != nil {
-			return err
-		}
-		n, err := l.poller.Wait(events, timeout)
+		n, err := l.poller.Wait(events, l.prepare(&nextExpiry))
 		if err != nil {
 			return err
 		}
@@ -101,7 +92,7 @@ func (l *loop) serveUntilStopped() error {
 }
 
 // prepare does what needs no event, and tells how long to wait for one.
-func (l *loop) prepare(nextExpiry *time.Duration) (time.Duration, error) {
+func (l *loop) prepare(nextExpiry *time.Duration) time.Duration {
 	l.now = l.clock()
 	if l.opening > 0 && l.now >= *nextExpiry {
 		l.expire()
@@ -110,15 +101,11 @@ func (l *loop) prepare(nextExpiry *time.Duration) (time.Duration, error) {
 	for l.next < l.want && l.opening < l.burst {
 		l.dial()
 	}
-	if wait := l.scenario.step(l.now); wait >= 0 {
-		if err := l.alarm.set(wait); err != nil {
-			return 0, err
-		}
+	wait := l.scenario.step(l.now)
+	if l.opening > 0 && (wait < 0 || wait > expirePeriod) {
+		return expirePeriod
 	}
-	if l.opening > 0 {
-		return expirePeriod, nil
-	}
-	return forever, nil
+	return wait
 }
 
 // obey runs what do has left.

@@ -29,9 +29,7 @@ func TestConnectsAreBounded(t *testing.T) {
 	l := newTestLoop(t, Options{Conns: 10}, target{addr: netip.MustParseAddrPort(s.listener.Addr().String())})
 	l.burst, l.want = 3, 10
 	for range 2 {
-		if _, err := l.prepare(new(time.Duration)); err != nil {
-			t.Fatal(err)
-		}
+		l.prepare(new(time.Duration))
 	}
 	if l.opening != 3 || l.next != 3 {
 		t.Errorf("%d are opening and %d were dialled, want 3", l.opening, l.next)
