@@ -196,6 +196,38 @@ func TestCloseThenData(t *testing.T) {
 		p.wantClose(1000, "")
 		p.wantEnd()
 		j.wantClose(t, Closing{Cause: PeerClosed, Code: 1000})
+		if st := s.Stats(); st.MessagesIn != 0 || st.BadInput != 0 {
+			t.Errorf("%d messages and %d violations are counted behind the close frame", st.MessagesIn, st.BadInput)
+		}
+	})
+}
+
+// TestCloseBehindBacklog: the answer to a close frame goes out behind what waits, and the connection
+// is open until it is out. What the peer sends meanwhile is ignored.
+func TestCloseBehindBacklog(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		p, c, j := slowPeer(t, s, Options{})
+		messages := 0
+		for c.Buffered() < 50_000 {
+			_, err := c.Write(Binary, numbered(messages, 1000))
+			must(t, err)
+			messages++
+		}
+		p.send(closeFrame(1001, ""))
+		await(t, "the close frame is taken", func() bool { return c.snapshot().has(stCloseTaken) })
+		gone(t, c)
+		before := s.Stats().BytesIn
+		p.send([]byte("garbage"), frame(ws.OpText, "late"))
+		await(t, "more is read", func() bool { return s.Stats().BytesIn > before })
+		for i := range messages {
+			p.wantNumbered(i, 1000)
+		}
+		p.wantClose(1001, "")
+		p.wantEnd()
+		j.wantClose(t, Closing{Cause: PeerClosed, Code: 1001})
+		if st := s.Stats(); st.MessagesIn != 0 || st.BadInput != 0 {
+			t.Errorf("%d messages and %d violations are counted behind the close frame", st.MessagesIn, st.BadInput)
+		}
 	})
 }
 

@@ -85,13 +85,13 @@ func TestHandshakeAnswer(t *testing.T) {
 func TestHandshakeRefusals(t *testing.T) {
 	upgradeLess := func(line string, drop string, headers ...string) []byte {
 		var kept []string
-		for _, h := range append([]string{"Host: example.com", "Upgrade: websocket", "Connection: Upgrade",
-			"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}, headers...) {
+		for _, h := range []string{"Host: example.com", "Upgrade: websocket", "Connection: Upgrade",
+			"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="} {
 			if name, _, _ := strings.Cut(h, ":"); name != drop {
 				kept = append(kept, h)
 			}
 		}
-		return headOf(line, kept...)
+		return headOf(line, append(kept, headers...)...)
 	}
 	const get = "GET /ws HTTP/1.1"
 	upgrade := map[string]string{"Upgrade": "websocket", "Sec-Websocket-Version": "13"}
@@ -304,6 +304,8 @@ func TestHandshakeSubprotocol(t *testing.T) {
 			{[]string{"fair"}, "fair"},
 			{[]string{"fair, good,best"}, "best"},
 			{[]string{"fair", "good"}, "good"},
+			{[]string{"good", "fair"}, "good"},
+			{[]string{"best,good, fair"}, "best"},
 			{[]string{"other", "fair\t, another"}, "fair"},
 			{[]string{"other"}, ""},
 			{[]string{"Best"}, ""}, // they are compared as they are

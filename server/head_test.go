@@ -123,6 +123,9 @@ func TestHead(t *testing.T) {
 		{"9110 5.3 lists on several lines", with("Upgrade: h2c", "Upgrade: websocket", "Connection: keep-alive", "Connection: Upgrade"), func(r *Request) bool {
 			return r.head.wantsUpgrade && r.head.connection
 		}},
+		{"9110 5.3 in any order", with("Upgrade: websocket", "Upgrade: h2c", "Connection: Upgrade", "Connection: keep-alive"), func(r *Request) bool {
+			return r.head.wantsUpgrade && r.head.connection
+		}},
 		{"a token is more than a part of one", with("Upgrade: websockets, web socket", "Connection: upgrade-insecure, xupgrade"), func(r *Request) bool {
 			return !r.head.wantsUpgrade && !r.head.connection
 		}},

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -477,9 +478,10 @@ func TestLifeShutdownWhileTheyCome(t *testing.T) {
 func TestLifeShutdownWhileAccepting(t *testing.T) {
 	t.Parallel()
 	srv := new(Server)
-	srv.Handle("/ws", Options{})
+	srv.Handle("/ws", Options{OnMessage: lifeEcho})
 	addr := lifeServe(t, srv)
 	leaving := lifeDial(t, addr, "/ws")
+	leaving.echo("here") // a connection that opens in the end is seen off at once
 	var accepting *acceptor
 	srv.mu.Lock()
 	for a := range srv.acceptors {
@@ -487,6 +489,8 @@ func TestLifeShutdownWhileAccepting(t *testing.T) {
 	}
 	srv.mu.Unlock()
 	accepting.mu.Lock() // as it is while it accepts
+	release := sync.OnceFunc(accepting.mu.Unlock)
+	defer release()
 	done := lifeShut(srv, lifeContext(t))
 	lifeEventually(t, "the end has begun", srv.stopping.Load)
 	leaving.bye()
@@ -499,7 +503,7 @@ func TestLifeShutdownWhileAccepting(t *testing.T) {
 		return err == nil
 	})
 	srv.admit(fd, netip.AddrPort{})
-	accepting.mu.Unlock()
+	release()
 	coming.response(http.StatusServiceUnavailable)
 	coming.wantEOF()
 	coming.Close()

@@ -123,6 +123,10 @@ func lifeBreak(t *testing.T, b netpoll.Backend, handler int, where string, bad f
 	}
 	other.echo("after")
 	lifeEventually(t, "the connection is out of the books", func() bool { return ep.Len() == 0 })
+	lifeEventually(t, "no worker is held", func() bool {
+		st := srv.Stats()
+		return st.Handlers.Running == 0 && st.TickLane.Running == 0 && st.Closes.Running == 0
+	})
 	other.bye()
 	lifeMust(t, srv.Shutdown(lifeContext(t)))
 	ledger.check(t, 1)

@@ -198,6 +198,13 @@ func (l *lifeLedger) note(c *Conn, event string) {
 	l.events[c.ID()] = append(l.events[c.ID()], event)
 }
 
+// conns is how many connections had events.
+func (l *lifeLedger) conns() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.events)
+}
+
 // over puts the ledger in front of the handlers of o.
 func (l *lifeLedger) over(o Options) Options {
 	inner := o

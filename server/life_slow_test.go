@@ -50,6 +50,10 @@ func newLifeBlocker(t *testing.T, srv *Server, handler string) *lifeBlocker {
 		},
 		OnMessage: func(c *Conn, m Message) {
 			block(c, "OnMessage")
+			if string(m.Data) == "leave" {
+				c.Close()
+				return
+			}
 			b.echoed.Add(1)
 			c.Write(m.Kind, m.Data)
 		},
@@ -154,6 +158,44 @@ func TestLifeBlocked(t *testing.T) {
 	})
 }
 
+// TestLifeClosedByWorkers: close handlers do not take the workers of message handlers, though one of
+// those found that the connection is over.
+func TestLifeClosedByWorkers(t *testing.T) {
+	t.Parallel()
+	b := newLifeBlocker(t, &Server{Workers: 8}, "OnClose")
+	echo := lifeDial(t, b.addr, "/ws")
+	lifeSlow(b.ep)
+	for range 20 {
+		peer := lifeDial(t, b.addr, "/ws?block")
+		peer.text("leave")
+		peer.wantCut()
+	}
+	lifeEventually(t, "a close handler blocks and the others wait", func() bool {
+		return b.blocked.Load() > 0 && b.srv.Stats().Closes.Waiting == 19
+	})
+	echo.echo("at the same time")
+	b.letGo()
+	lifeEnd(t, b.srv)
+	b.ledger.check(t, 21)
+}
+
+// TestLifeNeverOpened: a connection whose open event waited when everything was cut off has no close
+// event either.
+func TestLifeNeverOpened(t *testing.T) {
+	t.Parallel()
+	b := newLifeBlocker(t, &Server{Workers: 1}, "OnOpen")
+	lifeSlow(b.ep)
+	b.block(t, "OnOpen", 5, 1)
+	lifeEventually(t, "the others wait", func() bool { return b.srv.Stats().Handlers.Waiting == 4 })
+	b.srv.Close()
+	for _, peer := range b.peers[1:] {
+		peer.wantCut()
+	}
+	b.letGo()
+	lifeEnd(t, b.srv)
+	b.ledger.check(t, 1)
+}
+
 // TestLifeOverWorkers: when more handlers block than there are workers, what waits is work of their
 // own kind. Ticks, control frames, closing, and endpoints that are not slow go on.
 func TestLifeOverWorkers(t *testing.T) {
@@ -215,6 +257,7 @@ func TestLifeOverWorkers(t *testing.T) {
 				if waits {
 					echo.want(ws.OpText, "later")
 				}
+				lifeEventually(t, "all have had their open event", func() bool { return b.ledger.conns() == n+4 })
 				lifeEnd(t, b.srv)
 				b.ledger.check(t, n+4)
 			})

@@ -62,6 +62,9 @@ func TestTablePages(t *testing.T) {
 		if slot := table.add(new(Conn)); slot != want {
 			t.Fatalf("slot %d, want %d", slot, want)
 		}
+		if table.get(want+1) != nil {
+			t.Fatalf("slot %d is not given yet", want+1)
+		}
 		if pages := int(want)/tablePage + 1; len(table.pages) != pages {
 			t.Fatalf("%d pages for %d slots", len(table.pages), want+1)
 		}
