@@ -153,7 +153,7 @@ func TestStaleEvents(t *testing.T) {
 		old := j.want(t, "open").conn
 		must(t, p.conn.Close())
 		j.want(t, "close")
-		p = open(t, addr, "/")
+		open(t, addr, "/")
 		conn := j.want(t, "open").conn
 		if conn.slot != old.slot {
 			t.Fatalf("slot %d was not given again, but %d", old.slot, conn.slot)

@@ -477,7 +477,7 @@ func lifeComeAndStay(addr string, opened chan<- struct{}) error {
 	if r == nil {
 		r = bufio.NewReader(conn)
 	}
-	if f, err := ws.ReadFrame(r); err != nil || f.Header.OpCode != ws.OpClose {
+	if f, err := lifeReadFrame(r); err != nil || f.Header.OpCode != ws.OpClose {
 		return fmt.Errorf("got %v and %w", f.Header.OpCode, err)
 	}
 	conn.Write(lifeFrame(ws.OpClose, "\x03\xe9"))

@@ -335,9 +335,19 @@ func (c *lifeClient) text(s string) {
 	c.raw(lifeFrame(ws.OpText, s))
 }
 
+// lifeReadFrame reads what the server sent, which is trusted to be of a sane length.
+func lifeReadFrame(r io.Reader) (f ws.Frame, err error) {
+	if f.Header, err = ws.ReadHeader(r); err != nil {
+		return f, err
+	}
+	f.Payload = make([]byte, f.Header.Length)
+	_, err = io.ReadFull(r, f.Payload)
+	return f, err
+}
+
 func (c *lifeClient) next() ws.Frame {
 	c.t.Helper()
-	f, err := ws.ReadFrame(c.r)
+	f, err := lifeReadFrame(c.r)
 	if err != nil {
 		c.t.Fatalf("read: %v", err)
 	}

@@ -370,12 +370,12 @@ func (c *lifeClient) series(n int, seed uint64) error {
 		}
 	}()
 	for i := range n {
-		f, err := ws.ReadFrame(c.r)
+		f, err := lifeReadFrame(c.r)
 		if err != nil || string(f.Payload) != strconv.Itoa(i) {
 			return fmt.Errorf("got %q and %v where %d was to come", f.Payload, err, i)
 		}
 	}
-	f, err := ws.ReadFrame(c.r)
+	f, err := lifeReadFrame(c.r)
 	if err != nil || f.Header.OpCode != ws.OpClose {
 		return fmt.Errorf("at the end came %v %q and %v", f.Header.OpCode, f.Payload, err)
 	}
