@@ -18,6 +18,9 @@ func (b *budget) take(n int64) bool {
 	return true
 }
 
+// hasRoom tells whether about n bytes are to be had.
+func (b *budget) hasRoom(n int64) bool { return b.used.Load()+n+segmentCost <= b.limit }
+
 // give returns n bytes. Giving back what was not taken is a programmer's error.
 func (b *budget) give(n int64) {
 	if n != 0 && b.used.Add(-n) < 0 {

@@ -170,8 +170,8 @@ func (c *Conn) linger(n int) {
 	}
 }
 
-// control sends a control frame or an HTTP answer. These may exceed backlog and budget, each
-// connection by what it may have of them at once: a pong for each ping of one read, and one close.
+// control sends a control frame or an HTTP answer. These may exceed backlog and budget: each
+// connection by one close frame or answer, as pong sees to its own.
 func (c *Conn) control(frame []byte) {
 	if c.state.has(stCloseSent | stDead | stGone) {
 		return
@@ -203,6 +203,11 @@ func (c *Conn) pong(payload []byte) {
 	var buf [maxControl + 2]byte
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// Section 5.5.3: pings that came before the last one need no pong. While the peer does not read
+	// what is sent, none gets one: it has more to read than it can, and the pongs would take memory.
+	if c.waits() {
+		return
+	}
 	c.control(appendFrame(buf[:0], ws.OpPong, payload))
 }
 
@@ -237,7 +242,7 @@ func (c *Conn) takeEnd(w *worker) task {
 		c.state &^= stEnding
 		return taskEnd
 	}
-	c.handOver(&c.loop.srv.pool.closes, stJob)
+	c.handOver(&c.loop.srv.pool.closes, stCloseJob)
 	return taskNone
 }
 

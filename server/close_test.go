@@ -14,8 +14,6 @@ import (
 
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
-
-	"github.com/stillpool/stillpool/server/wheel"
 )
 
 // met is an endpoint whose connections echo and are written down, and one that is open on it.
@@ -413,19 +411,11 @@ func TestCloseIsTheLastFrame(t *testing.T) {
 	})
 }
 
-// TestCloseIdle: a peer that says nothing is closed with 1001, and a pong is enough to be heard of.
+// TestCloseIdle: a peer that says nothing for the timeout, and not for less, is closed with 1001.
 func TestCloseIdle(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
-		const timeout = 50 * time.Millisecond
+		const timeout = 30 * time.Millisecond
 		p, c, j := met(t, s, Options{IdleTimeout: timeout})
-		first := wheel.Time(0)
-		quietly(t, c, func() { first = c.heard })
-		p.send(frame(ws.OpPong, ""))
-		await(t, "it is heard, or closed for not being heard in time", func() bool {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			return c.heard != first || c.state.has(stCloseSent)
-		})
 		p.wantClose(CodeGoingAway, "idle timeout")
 		closed := s.now()
 		c.mu.Lock()
@@ -437,6 +427,23 @@ func TestCloseIdle(t *testing.T) {
 		p.send(closeFrame(CodeGoingAway, ""))
 		p.wantEnd()
 		j.wantClose(t, Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
+	})
+}
+
+// TestCloseIdleHeard: whatever comes is a sign of life, a pong too.
+func TestCloseIdleHeard(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		p, c, _ := met(t, s, Options{IdleTimeout: time.Hour})
+		for _, sign := range [][]byte{frame(ws.OpPong, ""), frame(ws.OpText, "x"), headerOf(ws.OpText, true, 9), []byte("x")} {
+			now := s.now()
+			await(t, "time goes on", func() bool { return s.now() > now })
+			p.send(sign)
+			await(t, "it is heard of", func() bool {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				return now.Before(c.heard)
+			})
+		}
 	})
 }
 

@@ -85,6 +85,7 @@ const (
 	stParked   // in.parked waits
 	stEnding   // only the close event is left
 	stJob      // is in the queue of a lane of the pool
+	stCloseJob // is in the queue of the close events' lane
 	stTickJob  // is in the queue of the ticks' lane
 	stQueued   // is in the loop's queue
 	stCork     // sends gather until the end of the read
@@ -167,11 +168,11 @@ func (c *Conn) Send(p *Prepared) (Outcome, error) {
 	return c.sendFrame(nil, p.frame, true)
 }
 
-// Write sends a message. It does not keep data. A text that is not UTF-8 is ErrInvalidUTF8;
-// otherwise it is as Send.
+// Write sends a message. It does not keep data. A text that is not UTF-8 is ErrInvalidUTF8, and a
+// kind that is neither Text nor Binary ErrBadKind; otherwise it is as Send.
 func (c *Conn) Write(kind Kind, data []byte) (Outcome, error) {
-	if kind == Text && !utf8.Valid(data) {
-		return Refused, ErrInvalidUTF8
+	if err := kind.check(data); err != nil {
+		return Refused, err
 	}
 	return c.writeFrame(ws.OpCode(kind), data)
 }
@@ -204,9 +205,7 @@ func (c *Conn) SetEvery(d time.Duration) error {
 		return ErrClosed
 	}
 	c.every = uint32(d.Milliseconds())
-	if d == 0 {
-		c.state &^= stTickOwed
-	}
+	c.state &^= stTickOwed
 	if c.state.has(stAnnounced) {
 		c.scheduleTicks()
 	}

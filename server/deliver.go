@@ -12,11 +12,16 @@ import (
 
 var inbounds = sync.Pool{New: func() any { return new(inbound) }}
 
-// frames decodes p and delivers what it says, in order, until an event has to wait for a worker.
+// frames decodes p and delivers what it says, in order, until an event has to wait for a worker or
+// the connection has had its share of the turn.
 func (c *Conn) frames(w *worker, p []byte) {
 	d := c.decoder(w)
 	corked := false
-	for len(p) > 0 && !w.stage.has(stCloseTaken|stLinger|stDead) {
+	for n := 0; len(p) > 0 && !w.stage.has(stCloseTaken|stLinger|stDead); n++ {
+		if n == turnUnits {
+			w.yield = true
+			break
+		}
 		u, rest, err := d.next(p)
 		if err != nil {
 			c.fail(w, err)
@@ -26,7 +31,8 @@ func (c *Conn) frames(w *worker, p []byte) {
 		if !u.ok {
 			break
 		}
-		if len(rest) > 0 && !corked {
+		// Only on a loop, where handlers are quick: elsewhere an answer would wait for the next one.
+		if len(rest) > 0 && !corked && w.role == onLoop {
 			corked = true
 			c.setCork(true)
 		}
@@ -40,7 +46,7 @@ func (c *Conn) frames(w *worker, p []byte) {
 	if w.stage.has(stCloseTaken | stLinger | stDead) {
 		p = nil
 	}
-	c.keepAside(d, p)
+	c.keepAside(w, d, p)
 }
 
 // decoder is the connection's own if something is half received, and otherwise the worker's.
@@ -56,7 +62,7 @@ func (c *Conn) decoder(w *worker) *decoder {
 }
 
 // keepAside keeps what the next read will go on from, and nothing if that is nothing.
-func (c *Conn) keepAside(d *decoder, rest []byte) {
+func (c *Conn) keepAside(w *worker, d *decoder, rest []byte) {
 	if d.idle() {
 		d.release()
 	}
@@ -70,14 +76,26 @@ func (c *Conn) keepAside(d *decoder, rest []byte) {
 		*d = decoder{}
 	}
 	c.in.rest = nil
-	if n := int64(len(rest)); n > 0 && c.loop.srv.inbound.take(n) {
-		c.in.rest = bytes.Clone(rest)
-		c.in.parked.taken += n
-	} else if n > 0 {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.kill(Closing{Cause: BadInput, Code: CodeAbnormal, Err: errNoBudget})
+	if len(rest) == 0 {
+		return
 	}
+	if !c.loop.srv.inbound.take(int64(len(rest))) {
+		c.fail(w, errNoBudget)
+		return
+	}
+	c.in.rest = bytes.Clone(rest)
+	c.in.parked.taken += int64(len(rest))
+}
+
+// takeRest gives what was received and kept aside undecoded, if the connection is open.
+func (c *Conn) takeRest() (rest []byte) {
+	if c.in == nil || c.ep == nil {
+		return nil
+	}
+	rest, c.in.rest = c.in.rest, nil
+	c.loop.srv.inbound.give(c.in.parked.taken)
+	c.in.parked.taken = 0
+	return rest
 }
 
 func (c *Conn) ownInbound() *inbound {
@@ -205,25 +223,25 @@ func (c *Conn) snapshot() state {
 // a handler.
 
 func (c *Conn) callOpen(w *worker, r *Request) {
-	defer w.timed(&c.ep.slow, w.start())
+	defer w.timed(&c.ep.slow, w.start(&c.ep.slow))
 	defer c.guard("OnOpen")
 	c.ep.opts.OnOpen(c, r)
 }
 
 func (c *Conn) callMessage(w *worker, m Message) {
-	defer w.timed(&c.ep.slow, w.start())
+	defer w.timed(&c.ep.slow, w.start(&c.ep.slow))
 	defer c.guard("OnMessage")
 	c.ep.opts.OnMessage(c, m)
 }
 
 func (c *Conn) callTick(w *worker) {
-	defer w.timed(&c.ep.slowTicks, w.start())
+	defer w.timed(&c.ep.slowTicks, w.start(&c.ep.slowTicks))
 	defer c.guard("OnTick")
 	c.ep.opts.OnTick(c)
 }
 
 func (c *Conn) callClose(w *worker, why Closing) {
-	defer w.timed(&c.ep.slow, w.start())
+	defer w.timed(&c.ep.slow, w.start(&c.ep.slow))
 	defer c.guard("OnClose")
 	c.ep.opts.OnClose(c, why)
 }

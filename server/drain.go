@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // This file ends the server: in order, or at once.
@@ -16,10 +17,11 @@ import (
 // many connections that were and wraps ctx's.
 //
 // From inside a handler it does not wait for that handler's own connection, which can't end before
-// the handler does; it recognises a handler by the call stack, so a goroutine that a handler started
-// and waits for is not seen. The server's goroutines end with its last connection.
+// the handler does; it recognises a handler by its goroutine, so one that a handler started and waits
+// for is not seen, and neither is a request that Handler answers. The server's goroutines end with
+// its last connection.
 func (s *Server) Shutdown(ctx context.Context) error {
-	inside := insideHandler()
+	inside := s.handling.has(goroutineID()) && insideHandler()
 	if inside {
 		s.inside.Add(1)
 		defer s.inside.Add(-1)
@@ -177,3 +179,27 @@ func insideHandler() bool {
 }
 
 const handlerPrefix = "github.com/stillpool/stillpool/server.(*Conn).call"
+
+// handling are the goroutines that run a server's handlers, by their ids.
+type handling struct{ ids sync.Map }
+
+// enter notes the calling goroutine until leave is called.
+func (h *handling) enter() (leave func()) {
+	id := goroutineID()
+	h.ids.Store(id, nil)
+	return func() { h.ids.Delete(id) }
+}
+
+func (h *handling) has(id string) bool {
+	_, ok := h.ids.Load(id)
+	return ok
+}
+
+// goroutineID is what the runtime says for people and for nobody else. Here it decides only what
+// Shutdown waits for.
+func goroutineID() string {
+	var buf [64]byte
+	stack := string(buf[:runtime.Stack(buf[:], false)])
+	id, _, _ := strings.Cut(strings.TrimPrefix(stack, "goroutine "), " ")
+	return id
+}

@@ -16,6 +16,8 @@ var (
 	ErrBacklogFull = errors.New("server: backlog full")
 	// ErrBadCode says that a close code must not be sent in a close frame (RFC 6455 section 7.4).
 	ErrBadCode = errors.New("server: close code must not be sent")
+	// ErrBadKind says that a message is of neither kind: text or binary.
+	ErrBadKind = errors.New("server: kind of message is neither Text nor Binary")
 	// ErrReasonTooLong says that a close reason does not fit into a control frame: 123 bytes
 	// (RFC 6455 section 5.5).
 	ErrReasonTooLong = errors.New("server: close reason longer than 123 bytes")

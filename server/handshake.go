@@ -97,6 +97,8 @@ func (ep *Endpoint) judge(h *head) (sub string, err error) {
 	switch {
 	case ep.srv.stopping.Load():
 		return "", errShuttingDown
+	case h.old:
+		return "", errHTTPVersion // section 4.2.1: "an HTTP/1.1 or higher GET request"
 	case string(h.method) != http.MethodGet:
 		return "", errMethod
 	case !h.wantsUpgrade:
@@ -124,6 +126,9 @@ func (ep *Endpoint) chooseSubprotocol(h *head) (string, error) {
 			var item []byte
 			item, value, _ = bytes.Cut(value, []byte(","))
 			item = bytes.Trim(item, " \t")
+			if len(item) == 0 {
+				continue // RFC 9110 section 5.6.1.2: a list may have empty elements
+			}
 			if !isToken(item) {
 				return "", errBadSubproto
 			}
@@ -154,32 +159,45 @@ func (c *Conn) upgrade(w *worker, ep *Endpoint, r *Request, rest []byte) {
 		return
 	}
 	// The head's bytes may lie in c.in.rest, which must live until the open event is delivered.
-	in := c.in
+	defer c.loop.srv.recycleHead(c.in)
 	c.in = nil
 	if w.mayHandle(ep) {
 		c.opened(w, r)
 		w.stage = c.snapshot()
 		c.frames(w, rest)
 	} else {
-		c.parkOpen(r.keep(), rest)
+		c.parkOpen(w, r.keep(), rest)
 	}
+}
+
+// recycleHead gives back what a head was kept in, if it was.
+func (s *Server) recycleHead(in *inbound) {
 	if in != nil {
-		c.loop.srv.inbound.give(in.parked.taken)
+		s.inbound.give(in.parked.taken)
 		*in = inbound{}
 		inbounds.Put(in)
 	}
 }
 
 // parkOpen keeps the open event, and what came behind the head, for a worker.
-func (c *Conn) parkOpen(r *Request, rest []byte) {
-	c.park(parked{open: r})
+func (c *Conn) parkOpen(w *worker, r *Request, rest []byte) {
+	p := parked{open: r, taken: int64(len(r.raw))}
+	if !c.loop.srv.inbound.take(p.taken) {
+		p.taken = 0
+		c.fail(w, errNoBudget)
+		rest = nil
+	}
+	c.park(p)
 	c.in.limit, c.in.budget = int64(c.ep.opts.MaxMessage), &c.loop.srv.inbound
-	c.keepAside(&c.in.decoder, rest)
+	c.keepAside(w, &c.in.decoder, rest)
 }
 
 // open makes c a connection of ep by sending the answer to its handshake, unless it was refused
 // meanwhile, as at the end of its time. The lock is held.
 func (c *Conn) open(ep *Endpoint, sub string, answer []byte) bool {
+	if c.loop.srv.cutOff() {
+		c.kill(Closing{Cause: ShutDown, Code: CodeAbnormal})
+	}
 	if c.state.has(stLinger | stDead) {
 		return false
 	}
@@ -235,8 +253,8 @@ func (r *refusal) response() []byte {
 // headers are those that a status must have beside the usual ones.
 func (r *refusal) headers() map[string]string {
 	switch r.status {
-	case http.StatusUpgradeRequired: // RFC 9110 section 15.5.22; RFC 6455 section 4.2.2
-		return map[string]string{"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+	case http.StatusUpgradeRequired: // RFC 9110 sections 15.5.22 and 7.8; RFC 6455 section 4.2.2
+		return map[string]string{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
 	case http.StatusMethodNotAllowed: // RFC 9110 section 15.5.6
 		return map[string]string{"Allow": http.MethodGet}
 	}

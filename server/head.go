@@ -18,6 +18,7 @@ type head struct {
 	wantsUpgrade bool // Upgrade names websocket
 	connection   bool // Connection names upgrade
 	hasBody      bool
+	old          bool // HTTP/1.0
 
 	hosts, keys, versions, origins, lengths, encodings uint8 // how often each header occurred
 }
@@ -34,18 +35,18 @@ func badRequest(reason string) *refusal { return &refusal{http.StatusBadRequest,
 
 // What a request head can have wrong, with the clause of RFC 9112 or RFC 9110 that says so.
 var (
-	errBareLF        = badRequest("line not ended by CR LF")                         // 9112 2.2
-	errControlByte   = badRequest("control character in the request head")           // 9110 5.5
-	errRequestLine   = badRequest("malformed request line")                          // 9112 3
-	errTarget        = badRequest("malformed request target")                        // 9112 3.2
-	errHTTPVersion   = &refusal{http.StatusHTTPVersionNotSupported, "HTTP/1.1 only"} // 9110 15.6.6
-	errFold          = badRequest("folded header line")                              // 9112 5.2
-	errFieldName     = badRequest("malformed header name")                           // 9112 5.1
-	errNoHost        = badRequest("Host header missing")                             // 9112 3.2
-	errManyHosts     = badRequest("more than one Host header")                       // 9112 3.2
-	errHost          = badRequest("malformed Host header")                           // 9112 3.2
-	errBothLengths   = badRequest("Content-Length together with Transfer-Encoding")  // 9112 6.1
-	errManyLengths   = badRequest("more than one Content-Length header")             // 9112 6.3
+	errBareLF        = badRequest("line not ended by CR LF")                                                // 9112 2.2
+	errControlByte   = badRequest("control character in the request head")                                  // 9110 5.5
+	errRequestLine   = badRequest("malformed request line")                                                 // 9112 3
+	errTarget        = badRequest("malformed request target")                                               // 9112 3.2
+	errHTTPVersion   = &refusal{http.StatusHTTPVersionNotSupported, "a WebSocket handshake needs HTTP/1.1"} // 9110 15.6.6
+	errFold          = badRequest("folded header line")                                                     // 9112 5.2
+	errFieldName     = badRequest("malformed header name")                                                  // 9112 5.1
+	errNoHost        = badRequest("Host header missing")                                                    // 9112 3.2
+	errManyHosts     = badRequest("more than one Host header")                                              // 9112 3.2
+	errHost          = badRequest("malformed Host header")                                                  // 9112 3.2
+	errBothLengths   = badRequest("Content-Length together with Transfer-Encoding")                         // 9112 6.1
+	errManyLengths   = badRequest("more than one Content-Length header")                                    // 9112 6.3
 	errHeadTooLarge  = &refusal{http.StatusRequestHeaderFieldsTooLarge, "request head too large"}
 	errBadPathEscape = badRequest("malformed escape in the path")
 	errHeadTooSlow   = &refusal{http.StatusRequestTimeout, "request head took too long"}
@@ -101,10 +102,12 @@ func parseHead(p []byte) (h head, err error) {
 		}
 	}
 	switch {
-	case h.hosts == 0:
+	case h.hosts == 0 && !h.old:
 		return h, errNoHost
 	case !isHost(h.host):
 		return h, errHost
+	case string(h.target) == "*" && string(h.method) == http.MethodOptions:
+		return h, nil // RFC 9112 section 3.2.4: about the server and not about a path
 	case h.target[0] != '/':
 		return h, h.absoluteForm()
 	}
@@ -165,9 +168,10 @@ func (h *head) requestLine(line []byte) error {
 		!isDigit(version[5]) || !isDigit(version[7]) {
 		return errRequestLine
 	}
-	if version[5] != '1' || version[7] == '0' {
+	if version[5] != '1' {
 		return errHTTPVersion
 	}
+	h.old = version[7] == '0'
 	for _, b := range target {
 		if b <= ' ' || b >= 0x7f || b == '#' {
 			return errTarget

@@ -29,6 +29,7 @@ func newWeb(s *Server) *web {
 	h.http = http.Server{
 		Handler:           http.HandlerFunc(s.route),
 		ReadHeaderTimeout: s.handshakeTimeout(),
+		ReadTimeout:       httpReadTimeout,
 		IdleTimeout:       httpIdleTimeout,
 		MaxHeaderBytes:    s.maxHeader(),
 		ConnState: func(_ net.Conn, state http.ConnState) {

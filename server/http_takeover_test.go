@@ -260,7 +260,8 @@ func TestHTTPMaxConns(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				srv := &Server{Poller: b, MaxConns: most}
+				log := new(lifeLog)
+				srv := &Server{Poller: b, MaxConns: most, Logger: slog.New(log)}
 				ep := srv.Handle("/ws", Options{OnMessage: lifeEcho})
 				addr := setUp(t, srv, ep)
 				var open []*lifeClient
@@ -296,6 +297,9 @@ func TestHTTPMaxConns(t *testing.T) {
 				}
 				for _, c := range open[1:] {
 					c.echo("still")
+				}
+				if log.mentions("upgrade failed") {
+					t.Error("a full server is no error")
 				}
 			})
 		}

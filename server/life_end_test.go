@@ -319,6 +319,32 @@ func TestLifeShutdownInside(t *testing.T) {
 	}
 }
 
+// TestLifeShutdownOfAnother: a handler of one server that ends another one is none of that one's
+// handlers, and waits for all of its connections.
+func TestLifeShutdownOfAnother(t *testing.T) {
+	t.Parallel()
+	other := new(Server)
+	ep := other.Handle("/ws", Options{})
+	peer := lifeDial(t, lifeServe(t, other), "/ws")
+	within := make(chan error, 1)
+	srv := new(Server)
+	srv.Handle("/ws", Options{OnMessage: func(*Conn, Message) {
+		err := other.Shutdown(lifeContext(t))
+		if err == nil && ep.Len() > 0 {
+			err = errors.New("it did not wait")
+		}
+		within <- err
+	}})
+	c := lifeDial(t, lifeServe(t, srv), "/ws")
+	c.text("end the other")
+	peer.wantClose(CodeGoingAway, lifeGoodbye)
+	lifeStillBusy(t, within, "the peer's answer")
+	peer.sayClose(CodeGoingAway, "")
+	peer.wantEOF()
+	lifeMust(t, lifeGet(t, within, "Shutdown"))
+	c.bye()
+}
+
 // lifeDeep calls f under n more frames.
 func lifeDeep(n int, f func()) {
 	if n == 0 {

@@ -434,6 +434,38 @@ func TestLifeSlowness(t *testing.T) {
 	}
 }
 
+// TestLifeStillSlow: what ran on the pool decides whether the mark is renewed when its time is over.
+func TestLifeStillSlow(t *testing.T) {
+	t.Parallel()
+	const over = slowFor + 1
+	for name, x := range map[string]struct {
+		took    []time.Duration
+		running int // goroutines of the lane, of two
+		want    bool
+	}{
+		"nothing ran":          {nil, 0, false},
+		"quick ones":           {[]time.Duration{slowMean / 10, slowMean / 10}, 1, false},
+		"slow ones":            {[]time.Duration{slowMean * 2, slowMean * 2}, 0, true},
+		"one among many":       {[]time.Duration{slowMean * 2, 0, 0, 0}, 0, false},
+		"none ended, no room":  {nil, 2, true},
+		"quick ones, no room":  {[]time.Duration{0, 0}, 2, true},
+		"none ended, but room": {nil, 1, false},
+	} {
+		s := slowness{lane: &lane{limit: 2, running: x.running}}
+		s.mark(0)
+		for _, d := range x.took {
+			s.took(d)
+		}
+		if got := s.is(over); got != x.want {
+			t.Errorf("%s: it is slow anew: %v", name, got)
+		}
+		s.lane.running = 0
+		if x.want && (!s.is(over+slowFor-2) || s.is(2*over)) {
+			t.Errorf("%s: the new time is not as long as the old, or takes what ran before into account", name)
+		}
+	}
+}
+
 // TestLifeBrokenAndDeposed: a handler that first overstays and then breaks has no loop to lose.
 func TestLifeBrokenAndDeposed(t *testing.T) {
 	t.Parallel()

@@ -128,6 +128,7 @@ func (l *loop) addAcceptor(a *acceptor) netpoll.Token {
 // run serves the loop until it is closed or somebody else was put in charge of it.
 func (l *loop) run(s *shift) {
 	defer l.srv.goroutines.Done()
+	defer l.srv.handling.enter()()
 	returned := false
 	defer func() {
 		if !returned {
@@ -149,10 +150,13 @@ func (s *shift) work() bool {
 	for {
 		i := s.next.begin()
 		if i >= len(s.items) {
+			if !s.next.rest() {
+				return false
+			}
 			if s.sparse {
 				s.loop.watch.disarm()
 			}
-			return s.next.rest()
+			return true
 		}
 		it := &s.items[i]
 		switch it.what {
@@ -269,6 +273,12 @@ func (l *loop) acceptAgain() bool {
 func (l *loop) enqueue(c *Conn) {
 	l.mu.Lock()
 	l.queue = append(l.queue, c)
+	l.wakeIf(l.sleeping)
+}
+
+// rouse ends the loop's sleep, for those who left word elsewhere. Any goroutine may call it.
+func (l *loop) rouse() {
+	l.mu.Lock()
 	l.wakeIf(l.sleeping)
 }
 

@@ -38,10 +38,24 @@ type Prepared struct {
 	frame []byte
 }
 
-// Prepare encodes a message. It copies data. A text that is not UTF-8 is ErrInvalidUTF8.
+// check holds a message against its kind.
+func (k Kind) check(data []byte) error {
+	switch {
+	case k == Binary:
+		return nil
+	case k != Text:
+		return ErrBadKind
+	case !utf8.Valid(data):
+		return ErrInvalidUTF8
+	}
+	return nil
+}
+
+// Prepare encodes a message. It copies data. A text that is not UTF-8 is ErrInvalidUTF8, and a kind
+// that is neither Text nor Binary ErrBadKind.
 func Prepare(kind Kind, data []byte) (*Prepared, error) {
-	if kind == Text && !utf8.Valid(data) {
-		return nil, ErrInvalidUTF8
+	if err := kind.check(data); err != nil {
+		return nil, err
 	}
 	frame, err := ws.CompileFrame(ws.NewFrame(ws.OpCode(kind), true, data))
 	if err != nil {
@@ -73,7 +87,8 @@ const (
 	// Sent: the kernel has all of it.
 	Sent
 	// Queued: it waits in the process, whole or in part, for the peer to read what came before
-	// (or for the end of the handler, when answers to several messages leave in one write).
+	// (or, while several messages from it are handled in one go, for the last of them: quick answers
+	// leave in one write).
 	Queued
 )
 

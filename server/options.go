@@ -26,6 +26,8 @@ const (
 const (
 	// turnBytes is what one connection may have read in a turn before the others are served.
 	turnBytes = 256 << 10
+	// turnUnits is how many messages and control frames one connection may have handled in a turn.
+	turnUnits = 512
 	// readBuffer is what one read asks for, and corkBytes what answers may gather before they are
 	// written: together they stay in a core's second-level cache.
 	readBuffer = 64 << 10
@@ -34,7 +36,9 @@ const (
 	// unread bytes don't make the kernel send a reset that swallows them (RFC 9112 section 9.6).
 	lingerBytes = 256 << 10
 	lingerTime  = 2 * time.Second
-	// httpIdleTimeout is how long a connection that Server.Handler has may stay without a request.
+	// httpReadTimeout is how long a connection that Server.Handler has may take to send a request,
+	// body and all, and httpIdleTimeout how long it may stay without one.
+	httpReadTimeout = time.Minute
 	httpIdleTimeout = time.Minute
 	// shareFrom is the length from which a prepared frame is queued by reference.
 	shareFrom = 512
@@ -66,8 +70,9 @@ const (
 //
 // Handlers run where the event was found, on an event loop. One that takes long is noticed, its
 // loop is served by another goroutine, and for a while the endpoint's handlers run on a pool of
-// Server.Workers goroutines. So a handler may block, at the cost of its own connection; up to
-// Server.Workers of them at once cost nobody else anything. A handler that panics is logged and
+// Server.Workers goroutines. So a handler may block, at the cost of its own connection and, until it
+// is noticed, of some milliseconds for others; then up to Server.Workers of them at once cost nobody
+// else anything. A handler that panics is logged and
 // its connection closed with 1011.
 type Options struct {
 	// OnOpen is called when a connection is open. It may send. The request is valid until it
@@ -100,7 +105,8 @@ type Options struct {
 	// SendBuffer bounds what the kernel holds for a peer, in bytes (SO_SNDBUF). 0 leaves it to
 	// the kernel, which tunes it up to megabytes.
 	SendBuffer int
-	// Backlog bounds what waits for one connection in the process, in bytes. 0 is 1 MiB. While
+	// Backlog bounds what waits for one connection in the process, in bytes, but for one message
+	// of any size that is taken while nothing waits. 0 is 1 MiB. While
 	// more than half of it waits, the connection is not read: a peer that does not read its
 	// answers is not asked for more questions.
 	Backlog int

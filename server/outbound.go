@@ -41,6 +41,10 @@ func (c *Conn) sendFrame(head, body []byte, shared bool) (Outcome, error) {
 		return Refused, ErrClosed
 	}
 	size := len(head) + len(body)
+	if c.state.has(stCork) && !c.loop.srv.outbound.hasRoom(int64(size)) {
+		c.state &^= stCork // what only the cork keeps must not be refused for want of room to wait
+		c.flush()
+	}
 	if c.full(size) {
 		return c.overflow()
 	}
@@ -192,9 +196,12 @@ func (c *Conn) dropBacklog() {
 // waits tells whether something waits for the peer, and not for the end of a handler only.
 func (c *Conn) waits() bool { return c.out != nil && (!c.state.has(stCork) || c.state.has(stWriting)) }
 
-// congested tells that so much waits that the peer is not to be read.
+// congested tells that so much waits, for the peer or for all of them, that it is not to be read.
 func (c *Conn) congested() bool {
-	return c.out != nil && c.ep != nil && c.out.held > c.ep.opts.Backlog/2
+	if c.out == nil || c.ep == nil {
+		return false
+	}
+	return c.out.held > c.ep.opts.Backlog/2 || c.waits() && !c.loop.srv.outbound.hasRoom(0)
 }
 
 func (c *Conn) countOut(n int) {

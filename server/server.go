@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -20,7 +21,8 @@ import (
 type Server struct {
 	// Addr is what ListenAndServe listens on, host:port as for net.Listen. Empty is localhost:8080.
 	Addr string
-	// Handler answers requests whose path is no endpoint's, on the same port. Nil answers 404.
+	// Handler answers requests whose path is no endpoint's, on the same port: HTTP/1.0 and 1.1 by the
+	// standard library's server. Nil answers 404.
 	Handler http.Handler
 	// Logger takes what the server has to say. Nil is slog.Default.
 	Logger *slog.Logger
@@ -86,6 +88,7 @@ type Server struct {
 	web        *web
 	idle       chan struct{} // closed when, after stopping, no connection is left
 	goroutines sync.WaitGroup
+	handling   handling
 	inside     atomic.Int64 // handlers that are inside Shutdown
 }
 
@@ -101,6 +104,7 @@ func (s *Server) Handle(path string, o Options) *Endpoint {
 		panic(err)
 	}
 	ep := &Endpoint{srv: s, path: path, opts: opts, origins: origins}
+	ep.slow.lane, ep.slowTicks.lane = &s.pool.handlers, &s.pool.ticks
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := map[string]*Endpoint{path: ep}
@@ -202,6 +206,9 @@ func (s *Server) open() error {
 	if s.stopping.Load() {
 		return ErrServerClosed
 	}
+	if err := s.check(); err != nil {
+		return err
+	}
 	s.started = time.Now()
 	s.inbound.limit = orDefault(s.InboundBudget, defaultInboundBudget)
 	s.outbound.limit = orDefault(s.OutboundBudget, defaultOutboundBudget)
@@ -228,6 +235,19 @@ func (s *Server) open() error {
 	}
 	for _, l := range loops {
 		l.start()
+	}
+	return nil
+}
+
+// check finds limits that can't be held. Negative ones are no way to say "without bound", but for
+// UserTimeout.
+func (s *Server) check() error {
+	switch {
+	case s.Loops < 0, s.Workers < 0, s.MaxConns < 0, s.MaxHeaderBytes < 0, s.HandshakeTimeout < 0,
+		s.CloseTimeout < 0, s.InboundBudget < 0, s.OutboundBudget < 0:
+		return errors.New("server: negative limit in Server")
+	case max(s.HandshakeTimeout, s.CloseTimeout, s.UserTimeout) > maxTimer:
+		return fmt.Errorf("server: timeout longer than %v", maxTimer)
 	}
 	return nil
 }

@@ -62,8 +62,11 @@ func (ep *Endpoint) judgeStd(r *http.Request) (sub string, err error) {
 	if err := ep.srv.start(); err != nil {
 		return "", errStart
 	}
-	if r.ProtoMajor != 1 {
+	if r.ProtoMajor > 1 {
 		return "", errHTTP2
+	}
+	if !r.ProtoAtLeast(1, 1) {
+		return "", errHTTPVersion
 	}
 	if r.TLS != nil {
 		return "", errTLS
@@ -87,10 +90,10 @@ func (ep *Endpoint) judgeStd(r *http.Request) (sub string, err error) {
 
 func refuseStd(w http.ResponseWriter, err error) {
 	r := err.(*refusal)
-	for name, value := range r.headers() {
-		w.Header().Set(name, value)
-	}
 	w.Header().Set("Connection", "close")
+	for name, value := range r.headers() {
+		w.Header().Add(name, value)
+	}
 	http.Error(w, r.reason, r.status)
 }
 
@@ -110,8 +113,7 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		return err
 	}
 	srv := ep.srv
-	// One that comes back from the server's own net/http had its place before.
-	if err := srv.come(srv.web.has(r)); err != nil {
+	if err := srv.come(); err != nil {
 		netpoll.Close(fd)
 		return err
 	}
@@ -134,7 +136,7 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 	opened := c.open(ep, sub, answer)
 	c.mu.Unlock()
 	if opened {
-		c.parkOpen(&Request{std: r, sub: sub, conn: c}, rest)
+		c.parkOpen(new(worker), &Request{std: r, sub: sub, conn: c}, rest)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -134,6 +134,7 @@ func (c *Conn) handOver(l *lane, mark state) {
 // turn does task after task until the turn is given back. What one connection may have read in a
 // turn is bounded: a flood queues again behind the others.
 func (c *Conn) turn(w *worker, t task) {
+	w.yield = false
 	left := turnBytes
 	for t != taskNone {
 		more := false
@@ -160,6 +161,10 @@ func (c *Conn) turn(w *worker, t task) {
 		if more {
 			c.state |= stReadable
 		}
+		if w.yield {
+			c.state |= stReadable
+			left, w.yield = 0, false
+		}
 		if left <= 0 && c.readable() {
 			c.letGo()
 			t = taskNone
@@ -174,6 +179,10 @@ func (c *Conn) turn(w *worker, t task) {
 // a short read has emptied the socket, unless the end of the stream is there too and would give no
 // event of its own.
 func (c *Conn) read(w *worker) (n int, more bool) {
+	if rest := c.takeRest(); len(rest) > 0 {
+		c.received(w, rest)
+		return len(rest), true
+	}
 	n, err := c.recv(w.buf[:])
 	if err == netpoll.ErrWouldBlock {
 		return 0, false
@@ -193,6 +202,9 @@ func (c *Conn) ended(err error) {
 	defer c.mu.Unlock()
 	if err == io.EOF {
 		err = nil
+	}
+	if err == nil && c.state&(stCloseTaken|stLinger) == stCloseTaken && c.out != nil && !c.state.has(stDead) {
+		return // it may close its side after its close frame, and still read what was sent before ours
 	}
 	c.kill(Closing{Cause: PeerGone, Code: CodeAbnormal, Err: err})
 }

@@ -28,10 +28,12 @@ const (
 	// blocking handler costs the others between one and two periods, once. Shorter periods would take
 	// a loop that the operating system put aside for a blocked one.
 	lookEvery = 4 * time.Millisecond
-	// slowFor is how long the handlers of an endpoint stay on the pool after one was slow.
-	slowFor = wheel.Time(2000)
-	// slowAfter is how long a handler on the pool may run and not be slow.
-	slowAfter = time.Millisecond
+	// slowFor is how long the handlers of an endpoint stay on the pool after one was slow, in
+	// milliseconds, and how long it takes to find out whether they still are.
+	slowFor = wheel.Time(500)
+	// slowMean is the mean duration from which handlers on the pool are slow. A few that the operating
+	// system put aside don't come up to it; handing over costs some microseconds itself.
+	slowMean = 200 * time.Microsecond
 	// fewItems is how little of a batch done in a period makes its handlers slow, though none of
 	// them holds the loop for long: more than half a millisecond each.
 	fewItems = 8
@@ -43,7 +45,9 @@ type watch struct {
 	shift atomic.Pointer[shift]
 	alarm *netpoll.Alarm
 	armed atomic.Bool
-	seen  uint64 // progress at the last look
+
+	seen   uint64 // progress at the last look
+	looked time.Time
 
 	// replacing is held while a shift is deposed, until nothing of it is needed any more.
 	replacing sync.Mutex
@@ -84,14 +88,15 @@ func (w *watch) look() {
 	if now&(resting|deposed) != 0 {
 		w.armed.Store(false)
 		// A batch may have begun in between, and seen the watcher armed.
-		if s.next.word.Load()&(resting|deposed) == 0 {
+		if w.shift.Load().next.word.Load()&(resting|deposed) == 0 {
 			w.arm()
 		}
 		return
 	}
 	stuck := now>>batchShift == w.seen>>batchShift && now-w.seen < fewItems
-	w.seen = now
-	if stuck {
+	late := time.Since(w.looked) > 2*lookEvery // then the machine had no time for the loop either
+	w.seen, w.looked = now, time.Now()
+	if stuck && !late {
 		w.depose(s, now)
 	}
 	w.alarm.Set(lookEvery)
@@ -106,10 +111,13 @@ func (w *watch) depose(s *shift, seen uint64) {
 		return
 	}
 	w.loop.stats.deposed.Add(1)
-	if next > 0 && next <= len(s.items) {
-		s.items[next-1].blame(w.loop.srv.now())
+	if handlers := s.running.Load(); handlers != nil {
+		handlers.mark(w.loop.srv.now())
 	}
 	w.replace(s, next)
+	if next > 0 && next <= len(s.items) && s.items[next-1].conn != nil {
+		s.items[next-1].conn.setCork(false) // what was answered before goes out
+	}
 }
 
 // goexit replaces a goroutine that a handler ended with runtime.Goexit, as testing.T.FailNow does.
@@ -132,26 +140,36 @@ func (w *watch) replace(s *shift, next int) {
 	heir := w.loop.newShift()
 	heir.now = s.now
 	heir.items = append(heir.items, s.items[min(next, len(s.items)):]...)
+	busy := len(heir.items) > 0
 	w.begin(heir)
-}
-
-// blame marks the endpoint slow whose handler held the loop.
-func (it *item) blame(now wheel.Time) {
-	switch {
-	case it.conn == nil || it.conn.upgradedTo() == nil:
-	case it.what == itemDue:
-		it.conn.ep.slowTicks.mark(now)
-	default:
-		it.conn.ep.slow.mark(now)
+	if busy {
+		w.arm()
 	}
 }
 
-// slowness says until when handlers of an endpoint are handed over.
-type slowness struct{ until atomic.Uint32 }
+// slowness says whether handlers are handed over to the pool: those of one kind, of one endpoint.
+type slowness struct {
+	lane  *lane         // where they are handed over to
+	until atomic.Uint32 // in the wheel's time; 0 is not at all
+	spent atomic.Int64  // nanoseconds in handlers on the pool, since the last verdict
+	calls atomic.Int64  // of them
+}
 
-func (s *slowness) mark(now wheel.Time) { s.until.Store(uint32(now+slowFor) | 1) }
+func (s *slowness) mark(now wheel.Time) {
+	s.spent.Store(0)
+	s.calls.Store(0)
+	s.until.Store(uint32(now+slowFor) | 1)
+}
 
-// is tells whether handlers are handed over now.
+// took counts a handler that ran on the pool.
+func (s *slowness) took(d time.Duration) {
+	s.spent.Add(int64(d))
+	s.calls.Add(1)
+}
+
+// is tells whether handlers are handed over now. When the time is over, it is those that ran on the
+// pool meanwhile that decide whether it begins anew; and they have not even ended where the lane is
+// full.
 func (s *slowness) is(now wheel.Time) bool {
 	until := s.until.Load()
 	if until == 0 {
@@ -160,6 +178,15 @@ func (s *slowness) is(now wheel.Time) bool {
 	if now.Before(wheel.Time(until)) {
 		return true
 	}
+	if s.proved() {
+		s.mark(now)
+		return true
+	}
 	s.until.CompareAndSwap(until, 0) // or it would come round again with the wheel's time
 	return false
+}
+
+func (s *slowness) proved() bool {
+	calls := s.calls.Load()
+	return calls > 0 && time.Duration(s.spent.Load()/calls) > slowMean || s.lane.full()
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stillpool/stillpool/server/wheel"
@@ -28,7 +29,11 @@ type worker struct {
 	stage state      // of the connection in hand, as it was when last looked at
 	buf   []byte     // for one read
 	dec   decoder    // for a connection that has nothing half received
-	req   Request    // for a handshake
+
+	// running is the kind of handlers that was called last, for the watcher to blame.
+	running atomic.Pointer[slowness]
+	yield   bool    // the connection in hand has had its share
+	req     Request // for a handshake
 }
 
 // mayHandle tells whether w may run open and message handlers of ep.
@@ -50,18 +55,19 @@ func (w *worker) mayClose(ep *Endpoint) bool {
 // a message handler must not take the capacity of ticks.
 func (w *worker) mayRead() bool { return w.role == onLoop || w.role == onHandlers }
 
-// start and timed bracket a handler. On the pool they measure it, and keep its endpoint there as
-// long as handlers are slow; on a loop the watcher does that, and no clock is read.
-func (w *worker) start() time.Time {
+// start and timed bracket a handler. On the pool they measure it; on a loop the watcher does that, and
+// no clock is read.
+func (w *worker) start(s *slowness) time.Time {
 	if w.role == onLoop {
+		w.running.Store(s)
 		return time.Time{}
 	}
 	return time.Now()
 }
 
 func (w *worker) timed(s *slowness, start time.Time) {
-	if w.role != onLoop && time.Since(start) > slowAfter {
-		s.mark(w.srv.now())
+	if w.role != onLoop {
+		s.took(time.Since(start))
 	}
 }
 
@@ -105,6 +111,7 @@ var workerBuffers = sync.Pool{New: func() any { return &worker{buf: make([]byte,
 
 func (l *lane) work() {
 	defer l.srv.goroutines.Done()
+	defer l.srv.handling.enter()()
 	w := workerBuffers.Get().(*worker)
 	defer workerBuffers.Put(w)
 	w.role, w.srv = l.role, l.srv
@@ -160,6 +167,15 @@ func (l *lane) take() (job, bool) {
 	l.queue[0] = job{}
 	l.queue = l.queue[1:]
 	return j, true
+}
+
+// full tells whether the next connection would have to wait.
+func (l *lane) full() bool {
+	if l == nil {
+		return false
+	}
+	running, _ := l.load()
+	return running >= l.limit
 }
 
 // load tells how many goroutines the lane has and how many connections wait for one.
