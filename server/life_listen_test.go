@@ -274,7 +274,7 @@ func lifeNumberAfter(free int) (n uint64) {
 	return n
 }
 
-// lifeRests says when accepting rests.
+// lifeRests says when the log warns that accepting rests.
 type lifeRests struct{}
 
 func (lifeRests) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
@@ -282,7 +282,7 @@ func (l lifeRests) WithAttrs([]slog.Attr) slog.Handler         { return l }
 func (l lifeRests) WithGroup(string) slog.Handler              { return l }
 
 func (lifeRests) Handle(_ context.Context, r slog.Record) error {
-	if r.Message == "accepting rests" {
+	if r.Message == "accepting rests" && r.Level >= slog.LevelWarn {
 		fmt.Print("\nrests\n")
 	}
 	return nil
@@ -345,7 +345,7 @@ func (p *lifeProcess) stop(t *testing.T) {
 	}
 	// Peers came and went all the time, and it rested as often.
 	if n, most := p.rests.Load(), 1+time.Since(p.start)/complainEvery; n > int64(most) {
-		t.Errorf("the log says %d times that accepting rests, want %d at the most", n, most)
+		t.Errorf("the log warns %d times that accepting rests, want %d at the most", n, most)
 	}
 	lifeMust(t, p.cmd.Wait())
 }

@@ -297,6 +297,44 @@ func TestTicksSkipped(t *testing.T) {
 	}
 }
 
+// TestOweTick: however late it is, one tick is owed, the next is to come, and what lies between is
+// skipped.
+func TestOweTick(t *testing.T) {
+	t.Parallel()
+	const every, due = 100, wheel.Time(5000)
+	wrapped := wheel.Time(0)
+	wrapped -= 250
+	for _, c := range []struct {
+		name    string
+		state   state
+		at, now wheel.Time
+		owed    bool
+		next    wheel.Time
+		skipped uint64
+	}{
+		{"not yet", 0, due, due - 1, false, due, 0},
+		{"on time", 0, due, due, true, due + every, 0},
+		{"a little late", 0, due, due + every - 1, true, due + every, 0},
+		{"a whole interval late", 0, due, due + every, true, due + 2*every, 1},
+		{"ten intervals late", 0, due, due + 10*every + 7, true, due + 11*every, 10},
+		{"while one is undone", stTickOwed, due, due, true, due + every, 1},
+		{"late, while one is undone", stTickOwed, due, due + 3*every, true, due + 4*every, 4},
+		{"where time wraps", 0, wrapped, wrapped + 3*every, true, wrapped + 4*every, 3},
+		{"while closing", stCloseSent, due, due, false, due, 0},
+		{"after the last words", stLinger, due, due, false, due, 0},
+	} {
+		conn := &Conn{loop: new(loop), state: stOpen | stAnnounced | c.state, every: every, at: c.at}
+		conn.oweTick(c.now)
+		if owed, skipped := conn.state.has(stTickOwed), conn.loop.stats.skipped.Load(); owed != c.owed || conn.at != c.next || skipped != c.skipped {
+			t.Errorf("%s: owed %v, the next at %d, %d skipped; want %v, %d, %d", c.name, owed, conn.at, skipped, c.owed, c.next, c.skipped)
+		}
+	}
+	early := &Conn{loop: new(loop), state: stOpen, every: every, at: due}
+	if early.oweTick(due); early.state.has(stTickOwed) {
+		t.Error("a tick is owed before the open event")
+	}
+}
+
 // TestTicksCounted: a tick is not left out for another's sake; with nothing that holds them up, the
 // intervals and the ticks are one to one, or counted.
 func TestTicksCounted(t *testing.T) {
