@@ -100,13 +100,6 @@ func (c *Conn) ID() uint64 { return c.id }
 // Endpoint is the endpoint that the connection was opened on.
 func (c *Conn) Endpoint() *Endpoint { return c.ep }
 
-// upgradedTo is Endpoint for those who come from outside while the upgrade may be under way.
-func (c *Conn) upgradedTo() *Endpoint {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ep
-}
-
 // RemoteAddr is the peer's address and port, also after the close. It is the zero AddrPort for a
 // unix socket.
 func (c *Conn) RemoteAddr() netip.AddrPort {

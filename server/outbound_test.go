@@ -295,7 +295,11 @@ func TestOutboundEchoIsHeldUp(t *testing.T) {
 			}
 			written <- nil
 		}()
-		await(t, "it is held up", func() bool { return c.Buffered() > backlog/2 })
+		await(t, "it is held up", func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.congested()
+		})
 		for i := range messages {
 			p.wantNumbered(i, size)
 		}
@@ -311,43 +315,58 @@ func TestOutboundEchoIsHeldUp(t *testing.T) {
 func TestOutboundPipelined(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		const messages = 1000
-		var atOnce atomic.Int64
-		o := Options{OnMessage: func(c *Conn, m Message) {
-			if outcome, _ := c.Write(m.Kind, m.Data); outcome == Sent {
-				atOnce.Add(1)
-			}
-		}}
-		opened := make(chan *Conn, 1)
-		o.OnOpen = func(c *Conn, _ *Request) { opened <- c }
-		s.Handle("/", o)
-		p := open(t, serve(t, s), "/")
-		c := receive(t, "the open event", opened)
-		segments := func() (n uint32) {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			info, err := unix.GetsockoptTCPInfo(int(c.fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-			must(t, err)
-			return info.Data_segs_out
-		}
-		before := segments()
-		var all []byte
-		for i := range messages {
-			all = append(all, frame(ws.OpBinary, fmt.Sprint(i))...)
-			if i%10 == 0 {
-				all = append(all, frame(ws.OpPing, fmt.Sprint("ping ", i))...)
+		addr := serve(t, s)
+		var atOnce, segments uint32
+		// Where a loop is starved, its handlers are taken for slow ones, and of those the answers do
+		// not wait. It is a matter of the endpoint, so another one is tried.
+		for attempt := 0; attempt == 0 || attempt < 20 && s.Stats().Deposed > 0; attempt++ {
+			atOnce, segments = pipeline(t, s, addr, fmt.Sprint("/", attempt), messages)
+			if atOnce < messages/20 && segments < messages/20 {
+				return
 			}
 		}
-		p.send(all)
-		for i := range messages {
-			p.want(ws.OpBinary, fmt.Sprint(i))
-			if i%10 == 0 {
-				p.want(ws.OpPong, fmt.Sprint("ping ", i))
-			}
-		}
-		if n := segments() - before; n > messages/20 || atOnce.Load() > messages/20 {
-			t.Errorf("%d answers left in %d segments, and %d of them at once", messages, n, atOnce.Load())
-		}
+		t.Errorf("%d answers left in %d segments, and %d of them at once", messages, segments, atOnce)
 	})
+}
+
+// pipeline has so many messages answered, and tells how many answers did not wait for others, and in
+// how many segments they came.
+func pipeline(t *testing.T, s *Server, addr, path string, messages int) (atOnce, segments uint32) {
+	t.Helper()
+	var sent atomic.Uint32
+	o := Options{OnMessage: func(c *Conn, m Message) {
+		if outcome, _ := c.Write(m.Kind, m.Data); outcome == Sent {
+			sent.Add(1)
+		}
+	}}
+	opened := make(chan *Conn, 1)
+	o.OnOpen = func(c *Conn, _ *Request) { opened <- c }
+	s.Handle(path, o)
+	p := open(t, addr, path)
+	c := receive(t, "the open event", opened)
+	count := func() uint32 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		info, err := unix.GetsockoptTCPInfo(int(c.fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		must(t, err)
+		return info.Data_segs_out
+	}
+	before := count()
+	var all []byte
+	for i := range messages {
+		all = append(all, frame(ws.OpBinary, fmt.Sprint(i))...)
+		if i%10 == 0 {
+			all = append(all, frame(ws.OpPing, fmt.Sprint("ping ", i))...)
+		}
+	}
+	p.send(all)
+	for i := range messages {
+		p.want(ws.OpBinary, fmt.Sprint(i))
+		if i%10 == 0 {
+			p.want(ws.OpPong, fmt.Sprint("ping ", i))
+		}
+	}
+	return sent.Load(), count() - before
 }
 
 // TestEcho: every size at which the form of the length changes, whole and in fragments, with pings
