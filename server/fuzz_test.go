@@ -77,8 +77,8 @@ func FuzzHead(f *testing.F) {
 				t.Fatalf("%q\nheader %s here:     %q\nheader %s net/http: %q", r.raw, name, got, name, values)
 			}
 		}
-		if r.head.hasBody != (std.ContentLength != 0) {
-			t.Fatalf("%q\nhas a body %v, length by net/http %d", r.raw, r.head.hasBody, std.ContentLength)
+		if !r.head.hasBody && std.ContentLength != 0 {
+			t.Fatalf("%q\nhas a body of length %d by net/http, and none here", r.raw, std.ContentLength)
 		}
 	})
 }
