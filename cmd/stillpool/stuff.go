@@ -55,11 +55,11 @@ func judge(kind server.Kind, data []byte) *refusal {
 	if string(data) == stuffObject || string(data) == stuffString {
 		return nil
 	}
-	var value any
-	if json.Unmarshal(data, &value) != nil {
+	if !json.Valid(data) {
 		return notJSON
 	}
-	if !isStuff(value) {
+	var value any // a number may be valid and too large to be decoded; it is not stuff either
+	if json.Unmarshal(data, &value) != nil || !isStuff(value) {
 		return notStuff
 	}
 	return nil
