@@ -101,7 +101,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// TestDecodeEmptyMasks: a key of zeros is a key.
+// TestDecodeZeroMask: a key of zeros is a key.
 func TestDecodeZeroMask(t *testing.T) {
 	t.Parallel()
 	stream := cat(bits("1 000 0001 | 1 0000010 | 00000000 00000000 00000000 00000000"), "ok")

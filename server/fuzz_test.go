@@ -147,6 +147,7 @@ func agree(t *testing.T, stream []byte, got []said, err error) {
 	case err == nil && (!incomplete || len(theirs) > len(got)):
 		t.Fatalf("no error here, but gobwas: %v, error %v\nhere: %v", theirs, theirErr, got)
 	case err == errLengthNotMinimal || err == nil:
+	case err == errControlTooLong: // an extended length is too long for one here, and may hold less for them
 	case len(theirs) > len(got):
 		t.Fatalf("here: %v, error %v\ngobwas goes on: %v", got, err, theirs)
 	}

@@ -258,7 +258,7 @@ func TestHeadRefuses(t *testing.T) {
 	}
 }
 
-// TestRefusalsAnswerInHTTP: each refusal is a whole answer that says what its status must.
+// TestRefusalResponse: a refusal is a whole answer that says what its status must.
 func TestRefusalResponse(t *testing.T) {
 	t.Parallel()
 	got := string(errMethod.response())

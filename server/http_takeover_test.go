@@ -317,7 +317,7 @@ func TestHTTPMaxConnsAtOnce(t *testing.T) {
 	together.Add(clients)
 	l := lifeListen(t)
 	lifeHTTPServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ep.ServeHTTP(lifeLateHijack{w, &together}, r)
+		ep.ServeHTTP(lifeLateHijack{w, func() { together.Done(); together.Wait() }}, r)
 	}), l)
 	srv.Logger = slog.New(new(lifeLog))
 	t.Cleanup(func() { lifeEnd(t, srv) })
@@ -343,15 +343,14 @@ func TestHTTPMaxConnsAtOnce(t *testing.T) {
 	}
 }
 
-// lifeLateHijack holds a hijack back until all are there.
+// lifeLateHijack calls something before a hijack.
 type lifeLateHijack struct {
 	http.ResponseWriter
-	together *sync.WaitGroup
+	before func()
 }
 
 func (w lifeLateHijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	w.together.Done()
-	w.together.Wait()
+	w.before()
 	return w.ResponseWriter.(http.Hijacker).Hijack()
 }
 
@@ -425,6 +424,41 @@ func lifeBareUpgrades(t *testing.T, addr string, n int) {
 			t.Fatalf("handshake: %v, %q", err, answer[:got])
 		}
 	}
+}
+
+// TestHTTPMountedTooLate: a connection that is on its way when the last other one is gone and the
+// loops end is not put on a loop that nobody serves.
+func TestHTTPMountedTooLate(t *testing.T) {
+	t.Parallel()
+	srv := &Server{Logger: slog.New(new(lifeLog))}
+	ep := srv.Handle("/ws", Options{})
+	held, release := make(chan struct{}), sync.OnceFunc(srv.mu.Unlock)
+	l := lifeListen(t)
+	lifeHTTPServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ep.ServeHTTP(lifeLateHijack{w, func() {
+			srv.mu.Lock() // as maybeIdle has it, and has found nobody
+			srv.stopping.Store(true)
+			srv.sealed.Store(true)
+			close(held)
+		}}, r)
+	}), l)
+	t.Cleanup(func() { lifeEnd(t, srv) })
+	c := lifeConnect(t, l.Addr().String())
+	c.raw([]byte(lifeUpgrade("/ws")))
+	lifeGet(t, held, "the hijack")
+	defer release()
+	answered := make(chan struct{})
+	go func() { c.r.Peek(1); close(answered) }()
+	lifeEventually(t, "it is answered, or waits", func() bool {
+		return isClosed(answered) || strings.Contains(lifeStacks(), "(*Server).come")
+	})
+	for _, loop := range srv.loops() {
+		loop.close()
+	}
+	release()
+	lifeGet(t, answered, "the answer")
+	c.response(http.StatusServiceUnavailable)
+	c.wantEOF()
 }
 
 // TestHTTPMountedWhileShutDown: Shutdown and takeovers at once. Each connection is seen off, cut or

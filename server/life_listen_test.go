@@ -256,6 +256,7 @@ func lifeServeFew(t *testing.T, b netpoll.Backend) {
 	for asked := bufio.NewScanner(os.Stdin); asked.Scan(); { // until the parent has seen enough
 		batches := func() uint64 { return srv.loops()[0].watch.shift.Load().next.word.Load() >> batchShift }
 		before, start := batches(), time.Now()
+		lifeEventually(t, "accepting is tried again by itself", func() bool { return batches() > before })
 		time.Sleep(3 * acceptPause)
 		fmt.Printf("\nbatches and rests %d %d\n", batches()-before, time.Since(start)/acceptPause)
 	}

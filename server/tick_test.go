@@ -21,7 +21,7 @@ type meter struct {
 	left  uint64
 }
 
-func read1(t *testing.T, s *Server, c *Conn) (m meter) {
+func measure(t *testing.T, s *Server, c *Conn) (m meter) {
 	t.Helper()
 	quietly(t, c, func() {
 		st := s.Stats()
@@ -279,7 +279,7 @@ func TestTicksSkipped(t *testing.T) {
 					},
 					OnMessage: func(c *Conn, _ Message) { hold(c) },
 				})
-				start := read1(t, s, c)
+				start := measure(t, s, c)
 				if who == "message" {
 					p.send(frame(ws.OpText, "hold"))
 					j.want(t, "message")
@@ -287,7 +287,7 @@ func TestTicksSkipped(t *testing.T) {
 				intervals := receive(t, "the end of holding", held)
 				ran := ticks.Load()
 				await(t, "ticks go on", func() bool { return ticks.Load() > ran+5 })
-				end := read1(t, s, c)
+				end := measure(t, s, c)
 				end.wantSince(t, start)
 				if skipped := end.left - start.left; skipped < intervals-3 {
 					t.Errorf("%d skipped in %d intervals", skipped, intervals)
@@ -341,9 +341,9 @@ func TestTicksCounted(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		var ticks atomic.Uint64
 		_, c, _ := met(t, s, Options{Every: 2 * time.Millisecond, OnTick: func(*Conn) { ticks.Add(1) }})
-		start := read1(t, s, c)
+		start := measure(t, s, c)
 		await(t, "there are ticks", func() bool { return ticks.Load() > 30 })
-		read1(t, s, c).wantSince(t, start)
+		measure(t, s, c).wantSince(t, start)
 	})
 }
 
