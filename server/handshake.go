@@ -117,8 +117,8 @@ func (ep *Endpoint) judge(h *head) (sub string, err error) {
 	return ep.chooseSubprotocol(h)
 }
 
-// chooseSubprotocol takes the endpoint's best that the client offers. A malformed or repeated offer
-// is refused (section 4.1: the values "MUST all be unique strings").
+// chooseSubprotocol takes the endpoint's best that the client offers. A malformed offer is refused
+// (section 4.1); one that is made twice, which it forbids too, harms nobody.
 func (ep *Endpoint) chooseSubprotocol(h *head) (string, error) {
 	best := len(ep.opts.Subprotocols)
 	for value := range h.fields("Sec-WebSocket-Protocol") {

@@ -306,6 +306,7 @@ func TestHandshakeSubprotocol(t *testing.T) {
 			{[]string{"fair", "good"}, "good"},
 			{[]string{"good", "fair"}, "good"},
 			{[]string{"best,good, fair"}, "best"},
+			{[]string{"fair, fair", "fair"}, "fair"},
 			{[]string{"other", "fair\t, another"}, "fair"},
 			{[]string{"other"}, ""},
 			{[]string{"Best"}, ""}, // they are compared as they are

@@ -338,9 +338,10 @@ func TestHTTPMaxConnsAtOnce(t *testing.T) {
 	for range clients {
 		count[lifeGet(t, statuses, "an answer")]++
 	}
-	if count[101] != most || count[503] != clients-most || ep.Len() != most {
-		t.Errorf("the answers are %v, %d are open", count, ep.Len())
+	if count[101] != most || count[503] != clients-most {
+		t.Errorf("the answers are %v", count)
 	}
+	lifeEventually(t, "as many are open as were let in", func() bool { return ep.Len() == most })
 }
 
 // lifeLateHijack calls something before a hijack.
