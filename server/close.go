@@ -151,6 +151,17 @@ func (c *Conn) wordsSaid() {
 	c.nudge()
 }
 
+// behindClose is for a peer that sends on behind its close frame: what of that is still under way
+// would turn the end into a reset, so it is read to the end, within bounds.
+func (c *Conn) behindClose(w *worker) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.state.has(stLinger | stDead) {
+		c.lastWords()
+	}
+	w.stage = c.state
+}
+
 // settle ends a connection whose close handshake is complete: both close frames went, and nothing
 // unread is left that would turn the end into a reset.
 func (c *Conn) settle() {

@@ -43,7 +43,8 @@ func (c *Conn) frames(w *worker, p []byte) {
 	if corked {
 		c.setCork(false)
 	}
-	if w.stage.has(stCloseTaken | stLinger | stDead) {
+	if len(p) > 0 && w.stage.has(stCloseTaken|stLinger|stDead) {
+		c.behindClose(w)
 		p = nil
 	}
 	c.keepAside(w, d, p)
