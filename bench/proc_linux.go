@@ -25,7 +25,7 @@ func (p *process) cpu() (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
-// spareDescriptors are for what is no connection: pollers, alarms, standard streams, /proc.
+// spareDescriptors are for what is no connection: pollers, timers, standard streams, /proc.
 const spareDescriptors = 64
 
 // checkDescriptors refuses what would fail half-way. The runtime has raised the soft limit already.

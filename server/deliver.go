@@ -52,14 +52,12 @@ func (c *Conn) frames(w *worker, p []byte) {
 
 // decoder is the connection's own if something is half received, and otherwise the worker's.
 func (c *Conn) decoder(w *worker) *decoder {
+	d := &w.dec
 	if c.in != nil {
-		if c.in.budget == nil {
-			c.in.limit, c.in.budget = int64(c.ep.opts.MaxMessage), &c.loop.srv.inbound
-		}
-		return &c.in.decoder
+		d = &c.in.decoder
 	}
-	w.dec.limit, w.dec.budget = int64(c.ep.opts.MaxMessage), &c.loop.srv.inbound
-	return &w.dec
+	d.limit, d.budget = int64(c.ep.opts.MaxMessage), &c.loop.srv.inbound
+	return d
 }
 
 // keepAside keeps what the next read will go on from, and nothing if that is nothing.

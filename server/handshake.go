@@ -188,8 +188,7 @@ func (c *Conn) parkOpen(w *worker, r *Request, rest []byte) {
 		rest = nil
 	}
 	c.park(p)
-	c.in.limit, c.in.budget = int64(c.ep.opts.MaxMessage), &c.loop.srv.inbound
-	c.keepAside(w, &c.in.decoder, rest)
+	c.keepAside(w, c.decoder(w), rest)
 }
 
 // open makes c a connection of ep by sending the answer to its handshake, unless it was refused

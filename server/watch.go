@@ -14,7 +14,7 @@ import (
 // Handlers run on the loop that found their event, because handing each over costs more than most
 // of them take. So somebody has to look whether a loop gets on. The watcher is one alarm a loop. It
 // is set when a loop begins a batch and finds it unset. A busy loop then pays for one look a period
-// and nothing for a handler. One that has long waits between its batches stops the alarm after each,
+// and one store for a handler. One that has long waits between its batches stops the alarm after each,
 // because a look costs as much as many a batch; and an idle one is not watched.
 //
 // When a loop has not got on between two looks, its role goes to another goroutine, together with
