@@ -37,6 +37,8 @@ type Conn struct {
 	at    wheel.Time
 	heard wheel.Time // when bytes last came; guarded by mu
 
+	deflate deflation // as agreed at the upgrade; then never changed
+
 	port uint16 // of the peer
 	ip   [16]byte
 }

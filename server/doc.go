@@ -12,7 +12,7 @@
 // The files are named after the stages that bytes pass, in this order:
 //
 //	accept.go     a listener's connections get a record and a loop
-//	handshake.go  from the first byte to the upgrade, by head.go and origin.go
+//	handshake.go  from the first byte to the upgrade, by head.go, origin.go and extension.go
 //	turn.go       the right to serve a connection: who has it does what is to be done
 //	decode.go     bytes become messages and control frames, by frame.go and code.go
 //	deliver.go    messages and events reach the handlers

@@ -14,6 +14,7 @@ const (
 	defaultWorkers          = 1024
 	defaultInboundBudget    = 256 << 20
 	defaultOutboundBudget   = 256 << 20
+	defaultWindowBudget     = 256 << 20
 
 	defaultUserTimeout = 30 * time.Second
 
@@ -122,6 +123,28 @@ type Options struct {
 	// Subprotocols are what the endpoint speaks, best first. The best one that the client offers
 	// is agreed on; with none in common, none is.
 	Subprotocols []string
+
+	// Compression says whether and how messages are compressed. The zero value is not at all.
+	Compression Compression
+}
+
+// Compression is an endpoint's side of permessage-deflate (RFC 7692).
+type Compression struct {
+	// Enabled agrees to the extension where the client offers it.
+	Enabled bool
+	// MinSize is the length in bytes from which a message is compressed. 0 is every message that
+	// becomes shorter by it.
+	MinSize int
+	// ContextTakeover lets a message refer to those before it, which makes small ones much smaller.
+	// It costs a connection a window each way, also while it is idle: 2 to the power of WindowBits
+	// bytes, of Server.WindowBudget. Without it, or when that budget is spent, an idle connection
+	// keeps nothing.
+	ContextTakeover bool
+	// WindowBits bounds the windows: 8 to 15, for 256 B to 32 KiB. 0 is 15. A client may ask for
+	// less, and one that can't bound its own has 15.
+	WindowBits int
+	// Level is what compressing may cost: 1, the fastest, to 9. 0 is 1.
+	Level int
 }
 
 // Check tells what is wrong with o, and what Server.Handle would panic with: limits that are
@@ -130,6 +153,19 @@ type Options struct {
 func (o Options) Check() error {
 	_, _, err := o.withDefaults()
 	return err
+}
+
+func (c *Compression) check() error {
+	c.WindowBits, c.Level = orDefault(c.WindowBits, maxWindowBits), orDefault(c.Level, 1)
+	switch {
+	case c.MinSize < 0:
+		return fmt.Errorf("server: negative Compression.MinSize")
+	case c.WindowBits < minWindowBits || c.WindowBits > maxWindowBits:
+		return fmt.Errorf("server: Compression.WindowBits of %d is not between %d and %d", c.WindowBits, minWindowBits, maxWindowBits)
+	case c.Level < 1 || c.Level > 9:
+		return fmt.Errorf("server: Compression.Level of %d is not between 1 and 9", c.Level)
+	}
+	return nil
 }
 
 // withDefaults checks o and fills in what was left zero. What it finds wrong is the programmer's.
@@ -141,6 +177,9 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 		return o, nil, fmt.Errorf("server: negative limit in Options")
 	}
 	if err := checkEvery(o.Every); err != nil {
+		return o, nil, err
+	}
+	if err := o.Compression.check(); err != nil {
 		return o, nil, err
 	}
 	if max(o.IdleTimeout, o.WriteTimeout) > maxTimer {

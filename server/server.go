@@ -60,6 +60,9 @@ type Server struct {
 	// OutboundBudget bounds, in bytes, all that waits in the process for peers to read. 0 is
 	// 256 MiB.
 	OutboundBudget int64
+	// WindowBudget bounds, in bytes, the windows of all connections with Compression.ContextTakeover.
+	// When it is spent, further connections are agreed with without context takeover. 0 is 256 MiB.
+	WindowBudget int64
 
 	// NoTrim leaves it to Go's runtime when to collect what a storm of connections left behind and
 	// when to give free memory back to the operating system. Otherwise that is done once when, after
@@ -67,15 +70,15 @@ type Server struct {
 	// concerns the memory of the whole process.
 	NoTrim bool
 
-	inbound, outbound budget
-	trim              trimmer
-	pool              pool
-	ids               atomic.Uint64
-	conns             atomic.Int64
-	exhausted         atomic.Bool // an acceptor rests for want of a descriptor
-	stopping          atomic.Bool // Shutdown or Close was called
-	sealed            atomic.Bool // since then the last acceptor has ended: no connection comes any more
-	cut               atomic.Bool // Close was called, or the time of Shutdown is over
+	inbound, outbound, windows budget
+	trim                       trimmer
+	pool                       pool
+	ids                        atomic.Uint64
+	conns                      atomic.Int64
+	exhausted                  atomic.Bool // an acceptor rests for want of a descriptor
+	stopping                   atomic.Bool // Shutdown or Close was called
+	sealed                     atomic.Bool // since then the last acceptor has ended: no connection comes any more
+	cut                        atomic.Bool // Close was called, or the time of Shutdown is over
 
 	begin     sync.Once
 	beginErr  error
@@ -212,6 +215,7 @@ func (s *Server) open() error {
 	s.started = time.Now()
 	s.inbound.limit = orDefault(s.InboundBudget, defaultInboundBudget)
 	s.outbound.limit = orDefault(s.OutboundBudget, defaultOutboundBudget)
+	s.windows.limit = orDefault(s.WindowBudget, defaultWindowBudget)
 	workers := orDefault(s.Workers, defaultWorkers)
 	s.pool.handlers = lane{srv: s, role: onHandlers, limit: workers}
 	s.pool.ticks = lane{srv: s, role: onTicks, limit: max(workers/8, 1)}
@@ -244,7 +248,7 @@ func (s *Server) open() error {
 func (s *Server) check() error {
 	switch {
 	case s.Loops < 0, s.Workers < 0, s.MaxConns < 0, s.MaxHeaderBytes < 0, s.HandshakeTimeout < 0,
-		s.CloseTimeout < 0, s.InboundBudget < 0, s.OutboundBudget < 0:
+		s.CloseTimeout < 0, s.InboundBudget < 0, s.OutboundBudget < 0, s.WindowBudget < 0:
 		return errors.New("server: negative limit in Server")
 	case max(s.HandshakeTimeout, s.CloseTimeout, s.UserTimeout) > maxTimer:
 		return fmt.Errorf("server: timeout longer than %v", maxTimer)
