@@ -70,6 +70,7 @@ type Stats struct {
 
 	InboundHeld  int64 // now: bytes of half-received messages and handshakes
 	OutboundHeld int64 // now: bytes that wait for peers, in the process
+	WindowsHeld  int64 // now: bytes reserved for windows of compression
 
 	Handlers Lane   // now: the pool's share for open and message handlers
 	TickLane Lane   // now: its share for ticks
@@ -120,6 +121,7 @@ func (s *Server) Stats() Stats {
 		Conns:        int(s.conns.Load()),
 		InboundHeld:  s.inbound.used.Load(),
 		OutboundHeld: s.outbound.used.Load(),
+		WindowsHeld:  s.windows.used.Load(),
 		Lateness:     Histogram{Bounds: latenessBounds[:], Counts: make([]uint64, len(latenessBounds)+1)},
 	}
 	loops := s.loops()
