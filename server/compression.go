@@ -14,9 +14,9 @@ import (
 // holder of the turn inflates.
 
 const (
-	// outWindow is how much of the server's window is used and kept when it lives on. The compressor
+	// maxOutWindow is how much of the server's window is used and kept when it lives on. The compressor
 	// has to be shown it for each message: 4 KiB cost 5 µs, 32 KiB 27 µs, for 2 bytes in 190.
-	outWindow = 4 << 10
+	maxOutWindow = 4 << 10
 	// longDeflate is the length from which compressing a message takes long: a millisecond for each
 	// half megabyte. Only as many at once as half the processors; the others go as they are.
 	longDeflate = 64 << 10
@@ -102,7 +102,7 @@ func (c *Conn) sendDeflated(frame, said []byte, l lease) (Outcome, error) {
 	c.loop.stats.saidOut.Add(uint64(len(said)))
 	if c.deflate.keepOut {
 		w := c.ext.windows
-		w.out = slide(w.out, said, min(outWindow, 1<<c.deflate.out))
+		w.out = slide(w.out, said, c.deflate.outWindow())
 	}
 	return outcome, err
 }
@@ -119,6 +119,17 @@ func (c *Conn) sendPrepared(p *Prepared) (Outcome, error) {
 		defer c.ext.windows.mu.Unlock()
 	}
 	return c.sendDeflated(frame, p.payload(), lease{forever: true})
+}
+
+// dropWindows gives the windows back. The holder of the turn calls it, at the end.
+func (c *Conn) dropWindows() {
+	c.loop.srv.windows.give(c.deflate.cost())
+	if c.deflate.cost() > 0 {
+		w := c.ext.windows
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.in, w.out = nil, nil
+	}
 }
 
 // inflateHere inflates a message where it was found and hands it on. It tells that the message is too
@@ -162,7 +173,7 @@ func (c *Conn) understood(kind Kind, text []byte) error {
 	c.loop.stats.saidIn.Add(uint64(len(text)))
 	if c.deflate.keepIn {
 		w := c.ext.windows
-		w.in = slide(w.in, text, 1<<c.deflate.in)
+		w.in = slide(w.in, text, c.deflate.inWindow())
 	}
 	return nil
 }

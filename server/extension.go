@@ -22,13 +22,19 @@ func (d deflation) agreed() bool { return d.out != 0 }
 // cost is what the windows take that live on, in bytes.
 func (d deflation) cost() (n int64) {
 	if d.keepOut {
-		n += 1 << d.out
+		n += int64(d.outWindow())
 	}
 	if d.keepIn {
-		n += 1 << d.in
+		n += int64(d.inWindow())
 	}
 	return n
 }
+
+// outWindow is how much is kept of what the server said, which may be less than it agreed to use.
+func (d deflation) outWindow() int { return min(1<<d.out, maxOutWindow) }
+
+// inWindow is how much must be kept of what the client said.
+func (d deflation) inWindow() int { return 1 << d.in }
 
 // reserve takes what the windows cost from the budget. When it is not to be had, no window lives on.
 func (s *Server) reserve(d deflation) deflation {

@@ -241,6 +241,9 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 	if a.sub != "" {
 		c.extra().sub = a.sub
 	}
+	if a.deflate.cost() > 0 {
+		c.extra().windows = new(windows)
+	}
 	ep.open.Add(1)
 	if c.loop.srv.stopping.Load() {
 		c.startClose(goingAway) // Shutdown may have looked at it before it was open

@@ -137,8 +137,8 @@ type Compression struct {
 	MinSize int
 	// ContextTakeover lets a message refer to those before it, which makes small ones much smaller.
 	// It costs a connection a window each way, also while it is idle: 2 to the power of WindowBits
-	// bytes, of Server.WindowBudget. Without it, or when that budget is spent, an idle connection
-	// keeps nothing.
+	// bytes for what the client says, and as much but 4 KiB at most for what the server says, of
+	// Server.WindowBudget. Without it, or when that budget is spent, an idle connection keeps nothing.
 	ContextTakeover bool
 	// WindowBits bounds the windows: 8 to 15, for 256 B to 32 KiB. 0 is 15. A client may ask for
 	// less, and one that can't bound its own has 15.
