@@ -12,6 +12,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"github.com/stillpool/stillpool/server"
 )
 
 func TestTicks(t *testing.T) {
