@@ -174,6 +174,10 @@ func (c *Conn) flushed() {
 	c.out = nil
 	if c.state.has(stWriting) {
 		c.state &^= stWriting
+		c.heard = c.loop.srv.now() // to take what waited is a sign of life
+		if c.listens() {
+			c.placeSooner()
+		}
 		if err := c.loop.poll.Modify(int(c.fd), c.token(), netpoll.Read); err != nil {
 			c.lose(err)
 			return
