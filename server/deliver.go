@@ -176,6 +176,9 @@ func (c *Conn) message(w *worker, d *decoder, u unit) (waits bool) {
 
 // handle gives a message to its handler.
 func (c *Conn) handle(w *worker, m Message) {
+	if m.region != nil {
+		c.loop.srv.trim.note(c.loop.srv, trimLarge)
+	}
 	if c.ep.opts.OnMessage != nil {
 		c.callMessage(w, m)
 		w.stage = c.snapshot()
