@@ -151,6 +151,26 @@ type Compression struct {
 	Level int
 }
 
+// Bound is the most memory, in bytes, that one connection can make the server hold, whatever its peer
+// does: what it sent, what waits for it, and its windows. It holds while the program sends no message
+// longer than Backlog. What the kernel holds comes beside it (SendBuffer), and what all connections
+// hold together is bounded by Server.InboundBudget, OutboundBudget and WindowBudget.
+func (o Options) Bound() int64 {
+	o, _, err := o.withDefaults()
+	if err != nil {
+		return 0 // Server.Handle would not have it
+	}
+	const connection = 1 << 10 // the record, what is kept of the stream, and a control frame or two
+	n := connection + int64(o.MaxMessage) + 2*readBuffer + int64(o.Backlog)
+	if c := o.Compression; c.Enabled {
+		n += (&decoder{limit: int64(o.MaxMessage)}).most(true) + chargeStep // beside what it inflates to
+		if c.ContextTakeover {
+			n += deflation{out: uint8(c.WindowBits), in: maxWindowBits, keepOut: true, keepIn: true}.cost()
+		}
+	}
+	return n
+}
+
 // Check tells what is wrong with o, and what Server.Handle would panic with: limits that are
 // negative or out of bounds, malformed patterns and subprotocols. It is for options that come from
 // outside the program.
