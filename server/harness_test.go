@@ -176,8 +176,12 @@ func openWith(t testing.TB, addr, path string, buffer int, headers ...string) *p
 
 // upgradeTo is the head of a lawful handshake, with the example's key of section 1.3.
 func upgradeTo(path string, headers ...string) []byte {
-	return headOf("GET "+path+" HTTP/1.1", append([]string{"Host: example.com", "Upgrade: websocket",
-		"Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}, headers...)...)
+	return headOf("GET "+path+" HTTP/1.1", append(handshakeLines("example.com"), headers...)...)
+}
+
+func handshakeLines(host string) []string {
+	return []string{"Host: " + host, "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}
 }
 
 // headOf ends each line as HTTP does.

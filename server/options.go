@@ -117,8 +117,8 @@ type Options struct {
 	// Origins are further origins whose pages may connect, beside the server's own (the origin
 	// whose host and port are those of the Host header). Requests without an Origin header are
 	// allowed; browsers always send one. A pattern is scheme://host[:port], where the host may
-	// begin with "*." for any subdomain and the port may be "*" for any; "null" for pages without
-	// an origin; or "*" for all.
+	// begin with "*." for any subdomain and the port may be "*" for any; the same without a scheme,
+	// for both http and https; "null" for pages without an origin; or "*" for all.
 	Origins []string
 	// Subprotocols are what the endpoint speaks, best first. The best one that the client offers
 	// is agreed on; with none in common, none is.
@@ -193,7 +193,7 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	patterns := make([]originPattern, len(o.Origins))
 	for i, s := range o.Origins {
 		var err error
-		if patterns[i], err = parseOrigin(s); err != nil {
+		if patterns[i], err = parseOriginPattern(s); err != nil {
 			return o, nil, err
 		}
 	}
