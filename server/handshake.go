@@ -68,13 +68,16 @@ func (c *Conn) request(w *worker, raw, rest []byte) error {
 	if r.agreed, err = ep.judge(&r.head); err != nil {
 		return err
 	}
+	r.conn = c
+	if ep.opts.Authorize != nil {
+		return c.parkQuestion(ep, r, rest)
+	}
 	c.upgrade(w, ep, r, rest)
 	return nil
 }
 
 // upgrade answers with 101 and opens the connection; rest are its first frames.
 func (c *Conn) upgrade(w *worker, ep *Endpoint, r *Request, rest []byte) {
-	r.conn = c
 	if !c.switchOver(w, ep, r.head.key, &r.agreed) {
 		return
 	}
@@ -146,6 +149,9 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 	c.every = uint32(ep.opts.Every.Milliseconds())
 	if a.sub != "" {
 		c.extra().sub = a.sub
+	}
+	if a.value != nil {
+		c.extra().value = a.value
 	}
 	ep.open.Add(1)
 	if c.loop.srv.stopping.Load() {

@@ -168,12 +168,22 @@ func (p *peer) wantRefusal(want *refusal, headers map[string]string) {
 // wantRefusalOf is wantRefusal for a request of that method: one of HEAD has no body.
 func (p *peer) wantRefusalOf(method string, want *refusal, headers map[string]string) {
 	p.t.Helper()
+	if _, err := p.in.Peek(1); err != nil {
+		p.t.Fatalf("no answer: %v", err)
+	}
+	p.send(bytes.Repeat([]byte("unread "), 5_000))
+	p.refusal(method, want, headers)
+	p.wantEnd()
+}
+
+// refusal reads a whole answer. What then becomes of a connection that net/http has is its business.
+func (p *peer) refusal(method string, want *refusal, headers map[string]string) {
+	p.t.Helper()
 	answer, err := http.ReadResponse(p.in, &http.Request{Method: method})
 	if err != nil {
 		p.t.Fatalf("no answer: %v", err)
 	}
 	defer answer.Body.Close()
-	p.send(bytes.Repeat([]byte("unread "), 5_000))
 	body, err := io.ReadAll(answer.Body)
 	words := want.body()
 	if answer.ContentLength != int64(len(words)) {
@@ -198,7 +208,6 @@ func (p *peer) wantRefusalOf(method string, want *refusal, headers map[string]st
 			p.t.Errorf("header %s is %q", name, answer.Header.Get(name))
 		}
 	}
-	p.wantEnd()
 }
 
 // TestHandshakeSlow: whoever does not send a whole head in time is told 408, be it that nothing

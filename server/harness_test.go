@@ -160,6 +160,18 @@ func dialBy(t testing.TB, addr string, control func(syscall.RawConn) error) *pee
 	return &peer{t: t, conn: conn.(*net.TCPConn), in: bufio.NewReader(conn)}
 }
 
+// dialBoth is dial or, later, a connection that net/http has and keeps alive, if the server has a
+// Handler.
+func dialBoth(t testing.TB, addr string, later bool) *peer {
+	t.Helper()
+	p := dial(t, addr)
+	if later {
+		p.send(headOf("HEAD / HTTP/1.1", "Host: a"))
+		p.answer()
+	}
+	return p
+}
+
 // open dials and upgrades.
 func open(t testing.TB, addr, path string, headers ...string) *peer {
 	t.Helper()

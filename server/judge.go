@@ -17,6 +17,7 @@ type agreement struct {
 	// bounded is whether the client asked for a bound of the server's window, which then has to be
 	// answered, also if it bounds nothing (RFC 7692 section 7.1.2.1).
 	bounded bool
+	value   any // what Authorize had remembered
 }
 
 // judge holds a request against section 4.2.1 and the endpoint's options.

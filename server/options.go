@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -76,6 +77,13 @@ const (
 // else anything. A handler that panics is logged and
 // its connection closed with 1011.
 type Options struct {
+	// Authorize, if there is one, has the last word on a handshake that is right in all else: nil lets
+	// it in, and any error is a refusal, a *Denial with an answer of its own choice, another with 403
+	// and nothing of the error's. It may take as long as is left of Server.HandshakeTimeout, at the end
+	// of which its context ends too, and the peer is told 503. It runs on the pool that Server.Workers
+	// bounds, or, for a request that net/http has read, on that request's goroutine and with that
+	// request's context. Remember passes on to OnOpen what it learns.
+	Authorize func(r *http.Request) error
 	// OnOpen is called when a connection is open. It may send. The request is valid until it
 	// returns.
 	OnOpen func(c *Conn, r *Request)

@@ -26,11 +26,14 @@ var (
 
 // ServeHTTP upgrades a request that net/http has read, so that an endpoint can be mounted in any
 // http.Server. The connection's descriptor moves to the event loops, and its goroutine and buffers
-// are given back when ServeHTTP returns, which it does at once. A connection under TLS, one of
-// HTTP/2 and one that a listener has wrapped are refused. The Server need not listen by itself, but
+// are given back when ServeHTTP returns, which it does at once, or after Options.Authorize. A
+// connection under TLS, one of HTTP/2 and one that a listener has wrapped are refused. The Server need not listen by itself, but
 // its Shutdown or Close ends these connections too, and the http.Server's does not.
 func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	agreed, err := ep.judgeStd(r)
+	if err == nil {
+		agreed.value, err = ep.askStd(w, r)
+	}
 	if err != nil {
 		refuseStd(w, err)
 		return

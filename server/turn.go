@@ -69,6 +69,9 @@ func (c *Conn) nextTask(w *worker) task {
 		return taskNone // the descriptor was given away; the turn is kept for ever
 	}
 	c.settle()
+	if c.state.has(stAsking) && c.state.has(stLinger|stDead) {
+		c.dropQuestion()
+	}
 	if c.state.has(stDead) && (!c.state.has(stParked) || c.loop.srv.cutOff()) {
 		return taskFinish
 	}
@@ -149,7 +152,7 @@ func (c *Conn) turn(w *worker, t task) {
 			c.end(w)
 			return
 		case taskParked:
-			c.unpark(w)
+			c.parkedEvent(w)
 		case taskTick:
 			c.tick(w)
 		case taskRead:
@@ -172,6 +175,15 @@ func (c *Conn) turn(w *worker, t task) {
 			t = c.nextTask(w)
 		}
 		c.mu.Unlock()
+	}
+}
+
+// parkedEvent goes on with what waited for a worker.
+func (c *Conn) parkedEvent(w *worker) {
+	if c.in.parked.asks != nil {
+		c.authorize(w)
+	} else {
+		c.unpark(w)
 	}
 }
 
@@ -237,6 +249,10 @@ func (c *Conn) goexited(w *worker) {
 	case !c.state.has(stTurn):
 	case c.state.has(stGone):
 		c.leave() // it was the close handler
+	case !c.state.has(stOpen):
+		c.state &^= stAsking // it was Authorize
+		c.refuse(errFailed)
+		c.letGo()
 	default:
 		c.startClose(Closing{Cause: Panicked, Code: CodeInternal, Reason: "internal error"})
 		c.state &^= stCork
