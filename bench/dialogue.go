@@ -75,7 +75,21 @@ func (e *echoed) start(now time.Duration) {
 	}
 }
 
-func (e *echoed) begin(now time.Duration) { e.began = now }
+// resume sends again after an end, on a new schedule.
+func (e *echoed) resume(now time.Duration) {
+	e.sending = true
+	if e.pace != nil {
+		*e.pace = pace{start: now, rate: e.pace.rate}
+	}
+}
+
+// begin measures from now on, and forgets what was measured before.
+func (e *echoed) begin(now time.Duration) {
+	e.began, e.ended = now, math.MaxInt64
+	e.messages, e.unanswered, e.unsent = 0, 0, 0
+	e.latency.Reset()
+	e.delay.Reset()
+}
 
 func (e *echoed) end(now time.Duration) {
 	e.sending = false
@@ -172,6 +186,19 @@ func (e *echoed) lost(c *conn, now time.Duration) {
 	if now >= e.began {
 		e.unanswered += int64(open)
 	}
+}
+
+// missing is how many messages of the measured time have no answer.
+func (e *echoed) missing() int64 {
+	n := e.unanswered
+	for i, d := range e.dialogues {
+		for seq := d.answered; seq != d.sent; seq++ {
+			if e.measuring(*e.intendedOf(uint32(i), seq)) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func echoResult(o EchoOptions, r *run) *EchoResult {
