@@ -31,7 +31,7 @@ var (
 	messages    = sync.OnceValue(func() []byte { return manyOf(masked(ws.NewBinaryFrame(make([]byte, echoMessage)))) })
 	firstEmpty  = sync.OnceValue(func() []byte { return masked(fragment(ws.OpBinary, false, nil)) })
 	moreEmpty   = sync.OnceValue(func() []byte { return manyOf(masked(fragment(ws.OpContinuation, false, nil))) })
-	oneByOne  = sync.OnceValue(fragmented)
+	oneByOne    = sync.OnceValue(fragmented)
 	bomb        = sync.OnceValue(func() []byte { return compressed(bombMessage) })
 	smallBomb   = sync.OnceValue(func() []byte { return manyOf(compressed(largeMessage)) })
 	endlessLine = sync.OnceValue(func() []byte { return append([]byte("X-Line: "), bytes.Repeat([]byte("x"), 1<<10)...) })

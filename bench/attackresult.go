@@ -31,7 +31,7 @@ type Phase struct {
 	Unsent          int64          `json:"unsent"`         // for want of a connection that was free
 	Lost            map[string]int `json:"lost,omitempty"` // connections, by reason
 	Latency         Percentiles    `json:"latency"`        // from when a message was due
-	SendDelay       Percentiles    `json:"send_delay"`     // of it, what had passed before it was sent
+	ClientDelay     Percentiles    `json:"client_delay"`   // of it, what passed in the client before it was sent
 	Newcomers       Newcomers      `json:"newcomers"`
 
 	ClientCPUPercent  float64 `json:"client_cpu_percent"` // of one core
@@ -75,17 +75,19 @@ const (
 	// crowdedPercent is how much of all processors may be taken by what is measured, before part of
 	// the latency is certainly for want of one.
 	crowdedPercent = 95
-	// delayedShare is the part of the latency that the client may be late by.
+	// delayedShare is the part of the latency that the client itself may be late by, from lateUs on:
+	// less is the usual delay of a timer.
 	delayedShare = 0.5
+	lateUs       = 2_000
 )
 
 // contention says where good clients suffered from something else than their server.
 func (p *Phase) contention() (all []string) {
-	if all100 := p.ClientCPUPercent + p.ServerCPUPercent + p.HostileCPUPercent; all100 >= crowdedPercent*float64(runtime.NumCPU()) {
-		all = append(all, fmt.Sprintf("all processors were busy (%.0f%%): compare with a control", all100))
+	if used := p.ClientCPUPercent + p.ServerCPUPercent + p.HostileCPUPercent; used >= crowdedPercent*float64(runtime.NumCPU()) {
+		all = append(all, fmt.Sprintf("all processors were busy (%.0f%%): compare with a control", used))
 	}
-	if float64(p.SendDelay.P99) > delayedShare*float64(p.Latency.P99) {
-		all = append(all, fmt.Sprintf("the good client was late itself: p99 %.4g ms before it sent", float64(p.SendDelay.P99)/1000))
+	if late := p.ClientDelay.P99; late > lateUs && float64(late) > delayedShare*float64(p.Latency.P99) {
+		all = append(all, fmt.Sprintf("the good client was late itself: p99 %.4g ms before it sent", float64(late)/1000))
 	}
 	return all
 }

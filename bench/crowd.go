@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// sweepPeriod is how often visitors are looked at without an event: who sends slowly, and who
-	// waits in vain.
+	// sweepPeriod is how often visitors are looked at without an event, or more often if they drip
+	// faster: who sends slowly, and who waits in vain.
 	sweepPeriod = 20 * time.Millisecond
 	// turnCalls bounds the system calls of one turn, so that those that flood leave time to others.
 	turnCalls = 4
@@ -30,6 +30,7 @@ type crowd struct {
 	plain    *upgrader
 	offering *upgrader // of compression
 	linger   time.Duration
+	period   time.Duration // of sweeps
 	began    time.Time
 	now      time.Duration
 	buf      []byte
@@ -60,7 +61,7 @@ func newCrowd(t target, o HostileOptions, kinds []*kind, linger time.Duration) (
 	}
 	c := &crowd{
 		options: o, poller: p, target: t, plain: newUpgrader(t), offering: newUpgrader(t), linger: linger,
-		began: time.Now(), buf: make([]byte, readBuffer),
+		period: min(sweepPeriod, o.Drip), began: time.Now(), buf: make([]byte, readBuffer),
 		visitors: make([]visitor, o.Conns), ready: newTurns(o.Conns), latency: newHistogram(),
 	}
 	c.offering.offer = offers
@@ -94,7 +95,7 @@ func (c *crowd) run(ctx context.Context, report func()) error {
 			break
 		}
 		if c.now >= nextSweep {
-			nextSweep = c.now + sweepPeriod
+			nextSweep = c.now + c.period
 			c.sweep()
 		}
 		if c.now >= nextReport {
@@ -143,7 +144,7 @@ func (c *crowd) patience() time.Duration {
 	if c.ready.count > 0 {
 		return 0
 	}
-	wait := sweepPeriod
+	wait := c.period
 	for _, p := range c.parties {
 		if p.absent.count > 0 {
 			wait = min(wait, max(0, p.pace.due()-c.now))

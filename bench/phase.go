@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// complete is how many of the hostile connections must have come before measuring begins, and
-// completeTime how long that is waited for beyond what their rate takes.
+// completeTime is how long measuring waits for the last hostile connections, beyond the time that
+// they take at their rate.
 const completeTime = 5 * time.Second
 
 // phase measures the good clients once. They send all the time, but only when the hostile ones have
@@ -66,8 +66,9 @@ func (a *attack) startNewcomers() (stop func() (Newcomers, error), err error) {
 		return func() (Newcomers, error) { return Newcomers{}, nil }, nil
 	}
 	places := 1 + int(o.Newcomers*(o.ConnectTimeout+time.Second).Seconds()) // room for those that are kept waiting
-	c, err := newCrowd(a.target, HostileOptions{Conns: places, Rate: o.Newcomers, ConnectTimeout: o.ConnectTimeout},
-		[]*kind{newcomer}, newcomerTime)
+	c, err := newCrowd(a.target, HostileOptions{
+		Conns: places, Rate: o.Newcomers, Drip: sweepPeriod, ConnectTimeout: o.ConnectTimeout,
+	}, []*kind{newcomer}, newcomerTime)
 	if err != nil {
 		return nil, err
 	}
@@ -93,16 +94,16 @@ func (a *attack) phaseOf(start census, newcomers Newcomers) *Phase {
 		ServerCPUPercent:  percent(r.after.server-r.before.server, took),
 		HostileCPUPercent: percent(r.after.hostile-r.before.hostile, took),
 	}
-	latency, delay := newHistogram(), newHistogram()
+	latency, own := newHistogram(), newHistogram()
 	r.fleet.each(func(l *loop) {
 		e := l.scenario.(*echoed)
 		latency.Merge(e.latency)
-		delay.Merge(e.delay)
+		own.Merge(e.own)
 		p.Messages += e.messages
 		p.Missing += e.missing()
 		p.Unsent += e.unsent
 	})
-	p.Latency, p.SendDelay = percentilesOf(latency), percentilesOf(delay)
+	p.Latency, p.ClientDelay = percentilesOf(latency), percentilesOf(own)
 	p.Warnings = append(r.warnings(useOf(r.after.client-r.before.client, took, p.Messages), took), p.contention()...)
 	return p
 }

@@ -46,6 +46,9 @@ type session struct {
 	code     ws.StatusCode // of the server's close frame
 }
 
+// lastTurns bounds what is read of a broken connection.
+const lastTurns = 64
+
 var (
 	errLeft   = errors.New("left with a reset")
 	errHungUp = errors.New("end of stream")
@@ -109,7 +112,21 @@ func (c *crowd) turn(v *visitor) error {
 			return err
 		}
 	}
-	return c.send(v)
+	err := c.send(v)
+	if err != nil && err != errLeft {
+		c.readLast(v)
+	}
+	return err
+}
+
+// readLast looks for a close code in what came before the connection broke.
+func (c *crowd) readLast(v *visitor) {
+	v.hungUp, v.canRead = true, true
+	for range lastTurns {
+		if !v.canRead || c.read(v) != nil {
+			return
+		}
+	}
 }
 
 // ignores tells who does not read what has come. When nothing more will come, all do: there may be a
