@@ -129,7 +129,7 @@ func Attack(ctx context.Context, o AttackOptions) (*AttackResult, error) {
 	}
 	a.watch = newWatch(a.run.server, o)
 	defer a.watch.stop()
-	a.run.fleet.each(func(l *loop) { l.scenario.(*echoed).start(l.clock()) })
+	a.run.fleet.each(func(l *loop) { l.scenario.(*echoed).queueAll() })
 	return a.measure(ctx)
 }
 

@@ -66,18 +66,20 @@ func newEchoed(l *loop, o EchoOptions, i int) *echoed {
 
 // start begins to send, at the next step.
 func (e *echoed) start(now time.Duration) {
+	e.queueAll()
+	e.resume(now)
+}
+
+// queueAll gives every connection its turns, once.
+func (e *echoed) queueAll() {
 	for range e.pipeline {
 		for i := range e.dialogues {
 			e.idle.push(uint32(i))
 		}
 	}
-	e.sending = true
-	if e.pace != nil {
-		e.pace.start = now
-	}
 }
 
-// resume sends again after an end, on a new schedule.
+// resume sends from now on, after an end again, on a new schedule.
 func (e *echoed) resume(now time.Duration) {
 	e.sending = true
 	if e.pace != nil {

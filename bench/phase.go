@@ -13,8 +13,8 @@ const completeTime = 5 * time.Second
 // come is it counted how long it takes; connections that are lost count from the beginning.
 func (a *attack) phase(ctx context.Context, h *hostility, name string) (*Phase, error) {
 	r := a.run
-	r.fleet.each(func(l *loop) { l.scenario.(*echoed).resume(l.clock()) })
 	start := r.fleet.census()
+	r.fleet.each(func(l *loop) { l.scenario.(*echoed).resume(l.clock()) })
 	a.watch.begin(name)
 	if err := a.awaitHostile(ctx, h); err != nil {
 		return nil, err

@@ -66,10 +66,13 @@ func (c *crowd) dial(v *visitor, planned time.Duration) {
 		return
 	}
 	v.fd = int32(fd)
-	token := netpoll.Token(v.generation)<<32 | netpoll.Token(v.index)
-	if err := c.poller.Add(fd, token, netpoll.Read|netpoll.Write); err != nil {
+	if err := c.poller.Add(fd, v.token(), netpoll.Read|netpoll.Write); err != nil {
 		c.end(v, err)
 	}
+}
+
+func (v *visitor) token() netpoll.Token {
+	return netpoll.Token(v.generation)<<32 | netpoll.Token(v.index)
 }
 
 // serve notes what an event says and gives its visitor a turn.
