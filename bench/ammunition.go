@@ -13,7 +13,7 @@ const (
 	// this large when it is inflated: what most servers take by default.
 	largeMessage = 1 << 20
 	// bombMessage is more than any server that is measured here takes.
-	bombMessage = 64 << 20
+	bombMessage = 32 << 20
 	// echoMessage is what those that don't read have echoed to them.
 	echoMessage = 16 << 10
 	// volley is about how many bytes of small frames are sent in one call.

@@ -61,7 +61,9 @@ func (o AttackOptions) withDefaults() AttackOptions {
 
 // echo is what the good clients that stay do.
 func (o AttackOptions) echo() EchoOptions {
-	return EchoOptions{Options: o.Options, Size: o.Size, Pipeline: 1, Rate: o.Rate, Warmup: o.Warmup}.withDefaults()
+	return EchoOptions{
+		Options: o.Options, Size: o.Size, Inflight: o.Conns, Pipeline: 1, Rate: o.Rate, Warmup: o.Warmup,
+	}
 }
 
 func (o AttackOptions) validate() error {
@@ -162,11 +164,12 @@ func (a *attack) measure(ctx context.Context) (*AttackResult, error) {
 // round measures the good clients alone, while another server is attacked, and while their own is.
 func (a *attack) round(ctx context.Context, r *Round) (err error) {
 	o := a.options
-	if r.Alone, err = a.phase(ctx, nil, "alone"); err != nil {
+	if r.Alone, err = a.phase(ctx, nil, "alone"); err != nil || a.run.interrupted {
 		return err
 	}
 	if o.ControlURL != "" {
-		if r.Control, _, err = a.beside(ctx, o.against(o.ControlURL, r.Kinds), "control"); err != nil {
+		r.Control, _, err = a.beside(ctx, o.against(o.ControlURL, r.Kinds), "control")
+		if err != nil || a.run.interrupted {
 			return err
 		}
 	}
@@ -175,7 +178,7 @@ func (a *attack) round(ctx context.Context, r *Round) (err error) {
 		return err
 	}
 	r.Beside, r.Hostile, err = a.beside(ctx, o.against(o.URL, r.Kinds), "beside")
-	if err != nil || ctx.Err() != nil {
+	if err != nil || a.run.interrupted {
 		return err
 	}
 	if err := a.run.wait(ctx, o.Settle); err != nil {
