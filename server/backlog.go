@@ -25,17 +25,42 @@ type backlog struct {
 
 // segment is a run of frames.
 type segment struct {
-	data  []byte
-	at    wheel.Time // when its first byte was queued
-	owned bool       // data may be appended to; otherwise it is a Prepared's
+	data   []byte
+	at     wheel.Time // when its first byte was queued
+	owned  bool       // data may be appended to; otherwise it is somebody else's too
+	region *region    // that data lies in, if it is large
+}
+
+// lease says for how long the bytes of a body stay as they are: while the call lasts, for ever, or
+// while the region is retained that they lie in.
+type lease struct {
+	forever bool
+	region  *region
 }
 
 var backlogs = sync.Pool{New: func() any { return new(backlog) }}
 
-// share queues the rest of a frame that nobody will change, without copying it.
-func (b *backlog) share(rest []byte, now wheel.Time) {
-	b.segments = append(b.segments, segment{data: rest, at: now})
-	b.held += len(rest) + segmentCost
+// put queues the rest of a frame, and copies as little of it as it may.
+func (b *backlog) put(head, body []byte, l lease, now wheel.Time) {
+	if !l.forever && l.region == nil || len(body) < shareFrom {
+		b.add(head, body, now)
+		return
+	}
+	if len(head) > 0 {
+		b.add(head, nil, now)
+	}
+	b.share(body, l.region, now)
+}
+
+// share queues what nobody will change, and lies in r if that is not nil.
+func (b *backlog) share(body []byte, r *region, now wheel.Time) {
+	r.retain()
+	b.append(segment{data: body, at: now, region: r})
+}
+
+func (b *backlog) append(s segment) {
+	b.segments = append(b.segments, s)
+	b.held += len(s.data) + segmentCost
 }
 
 // add queues a copy of two pieces. Small ones are gathered, so that a queue of many small frames
@@ -44,12 +69,25 @@ func (b *backlog) add(head, body []byte, now wheel.Time) {
 	size := len(head) + len(body)
 	s := b.last(size, now)
 	if s == nil {
-		b.share(make([]byte, 0, size), now)
+		b.append(newSegment(size, now))
 		s = &b.segments[len(b.segments)-1]
-		s.owned = true
 	}
 	s.data = append(append(s.data, head...), body...)
 	b.held += size
+}
+
+// newSegment is an empty one with room for size bytes.
+func newSegment(size int, now wheel.Time) segment {
+	s := segment{at: now, owned: true}
+	if size >= regionFrom {
+		s.region = reserve(size)
+	}
+	if s.region != nil {
+		s.data = s.region.mem[:0:size]
+	} else {
+		s.data = make([]byte, 0, size)
+	}
+	return s
 }
 
 // last is the segment that has room for so many bytes more, if there is one.
@@ -71,6 +109,7 @@ func (b *backlog) sent(n int) {
 	done := 0
 	for done < len(b.segments) && n >= len(b.segments[done].data) {
 		n -= len(b.segments[done].data)
+		b.segments[done].region.release()
 		done++
 	}
 	b.off = n
@@ -100,6 +139,9 @@ func (b *backlog) oldest() wheel.Time { return b.segments[0].at }
 
 // recycle empties the backlog and gives it back to whoever needs one next.
 func (b *backlog) recycle() {
+	for _, s := range b.segments {
+		s.region.release()
+	}
 	clear(b.segments)
 	*b = backlog{segments: b.segments[:0]}
 	if cap(b.segments) <= 64 {

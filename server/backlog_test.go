@@ -83,7 +83,7 @@ func backlogTape(tape []byte) error {
 			naive.add(now, body)
 		case 2: // the rest of one that is shared
 			body := fill(x + y + 1)
-			b.share(body, now)
+			b.share(body, nil, now)
 			naive.add(now, body)
 		case 3: // the socket takes some
 			n := min((x%96)<<8+y, b.bytes())
@@ -139,8 +139,8 @@ func TestBacklogJoins(t *testing.T) {
 		{"past the limit", func(b *backlog) { b.add(nil, make([]byte, joinTo-9), 5); b.add(nil, small, 5) }, 2},
 		{"in time", func(b *backlog) { b.add(nil, small, 5); b.add(nil, small, 5+joinFor) }, 1},
 		{"too late", func(b *backlog) { b.add(nil, small, 5); b.add(nil, small, 6+joinFor) }, 2},
-		{"behind a shared one", func(b *backlog) { b.share(small, 5); b.add(nil, small, 5) }, 2},
-		{"shared ones", func(b *backlog) { b.share(small, 5); b.share(small, 5) }, 2},
+		{"behind a shared one", func(b *backlog) { b.share(small, nil, 5); b.add(nil, small, 5) }, 2},
+		{"shared ones", func(b *backlog) { b.share(small, nil, 5); b.share(small, nil, 5) }, 2},
 	} {
 		b := new(backlog)
 		c.do(b)
@@ -150,7 +150,7 @@ func TestBacklogJoins(t *testing.T) {
 	}
 	prepared := append(make([]byte, 0, 100), "prepared"...)
 	b := new(backlog)
-	b.share(prepared, 5)
+	b.share(prepared, nil, 5)
 	b.add(nil, []byte("!"), 5)
 	if got := prepared[:9][8]; got != 0 {
 		t.Errorf("%q was written behind a prepared frame", got)
@@ -175,7 +175,7 @@ func TestBacklogRecycled(t *testing.T) {
 	t.Parallel()
 	b := new(backlog)
 	for range 5 {
-		b.share(make([]byte, 10), 3)
+		b.share(make([]byte, 10), nil, 3)
 	}
 	b.sent(25)
 	b.recycle()
@@ -194,7 +194,7 @@ func TestBacklogFreesWhatIsSent(t *testing.T) {
 	t.Parallel()
 	b := new(backlog)
 	for range 4 {
-		b.share(make([]byte, 10), 3)
+		b.share(make([]byte, 10), nil, 3)
 	}
 	b.sent(20)
 	for i, s := range b.segments[2:4] {

@@ -18,6 +18,17 @@ func (b *budget) take(n int64) bool {
 	return true
 }
 
+// takeFair is take for a holder that has so many bytes already, and may at no time have more than is
+// left for all others together. So a few that hold much can't lock out the many that want little,
+// however long they stay (dynamic thresholds, Choudhury and Hahne 1998).
+func (b *budget) takeFair(n, has int64) bool {
+	if used := b.used.Add(n); used > b.limit || has+n > b.limit-used {
+		b.used.Add(-n)
+		return false
+	}
+	return true
+}
+
 // hasRoom tells whether about n bytes are to be had.
 func (b *budget) hasRoom(n int64) bool { return b.used.Load()+n+segmentCost <= b.limit }
 

@@ -232,6 +232,7 @@ func (c *Conn) finish(w *worker) (deliver bool) {
 	c.dropBacklog()
 	c.mu.Unlock()
 	c.dropInbound()
+	c.dropWindows()
 	c.loop.remove(c)
 	c.loop.poll.Remove(fd) // fails only when the poller is closed, which forgets everything anyway
 	netpoll.Close(fd)

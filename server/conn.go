@@ -36,6 +36,7 @@ type Conn struct {
 	// handshake, then the next tick, and once closing the end of the close. Guarded by mu.
 	at    wheel.Time
 	heard wheel.Time // when bytes last came; guarded by mu
+	began wheel.Time // when what is half received (stHalf) did; guarded by mu
 
 	deflate deflation // as agreed at the upgrade; then never changed
 
@@ -47,7 +48,9 @@ type Conn struct {
 type extra struct {
 	value any
 	sub   string
-	end   *Closing // why the connection ends, once that is known
+	// windows are of a connection whose compression keeps some; then never changed.
+	windows *windows
+	end     *Closing // why the connection ends, once that is known
 }
 
 // inbound is what is kept of a connection's input between two reads.
@@ -64,6 +67,8 @@ type parked struct {
 	open  *Request // the open event, or
 	msg   Message  // a message, whose bytes are the connection's own
 	taken int64    // of the inbound budget
+	// deflated: the message is compressed. long: inflating it takes long, and is due first.
+	deflated, long bool
 }
 
 // state is a set of bits: the stage of a connection, and who has what to do with it.
@@ -89,7 +94,9 @@ const (
 	stJob      // is in the queue of a lane of the pool
 	stCloseJob // is in the queue of the close events' lane
 	stTickJob  // is in the queue of the ticks' lane
+	stInflates // is in the queue of the lane that inflates
 	stQueued   // is in the loop's queue
+	stHalf     // a message or frame is half received
 	stCork     // sends gather until the end of the read
 	stWriting  // the poller is asked for writability
 )
@@ -158,9 +165,10 @@ func (c *Conn) extra() *extra {
 // The error is nil unless the outcome is Refused: ErrClosed, or ErrBacklogFull, after which the
 // connection is closed or not as Options.Overflow says.
 func (c *Conn) Send(p *Prepared) (Outcome, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sendFrame(nil, p.frame, true)
+	if c.compresses(len(p.payload())) {
+		return c.sendPrepared(p)
+	}
+	return c.sendPlain(p)
 }
 
 // Write sends a message. It does not keep data. A text that is not UTF-8 is ErrInvalidUTF8, and a
@@ -169,7 +177,14 @@ func (c *Conn) Write(kind Kind, data []byte) (Outcome, error) {
 	if err := kind.check(data); err != nil {
 		return Refused, err
 	}
-	return c.writeFrame(ws.OpCode(kind), data)
+	return c.writeFrame(ws.OpCode(kind), data, lease{})
+}
+
+// Forward sends a message that came from a peer, this one or another, as Write would. It is meant
+// for large ones: what the socket does not take at once is not copied but kept as it is. So m.Data must
+// not be changed any more.
+func (c *Conn) Forward(m Message) (Outcome, error) {
+	return c.writeFrame(ws.OpCode(m.Kind), m.Data, lease{region: m.region})
 }
 
 // WriteText is Write for a string.

@@ -16,13 +16,16 @@ type unit struct {
 	data []byte    // valid until the next call of the decoder
 	ok   bool
 	kept bool // data is the decoder's message buffer, to be had by handOut
+	// deflated: data is to be inflated first. It has room for inflateTail behind it if it is kept.
+	deflated bool
 }
 
 // decoder is what is kept of a stream between two reads. It holds memory only while something is
-// half received; an idle one is the zero value but for its limit and budget.
+// half received; an idle one is the zero value but for its limit, its budget and what was agreed on.
 type decoder struct {
-	limit  int64   // of a message, in bytes
-	budget *budget // of all half-received messages of the process
+	limit   int64   // of a message, in bytes
+	budget  *budget // of all half-received messages of the process
+	deflate bool    // messages may be compressed
 
 	part  [maxHeader]byte // a header that is not whole yet
 	nPart int
@@ -32,12 +35,13 @@ type decoder struct {
 	// inFrame: between a header and the end of its payload. inMessage: between the first fragment
 	// of a message and the last.
 	inFrame, inMessage bool
-	text               bool // the message is text
+	text, deflated     bool // the message is text; is compressed
 	checked            int  // bytes of msg known to be whole, valid characters
 
-	msg     []byte // of the message under way, unmasked
-	taken   int64  // of budget, for cap(msg)
-	control []byte // of the control frame under way, unmasked; at most maxControl
+	msg     []byte  // of the message under way, unmasked
+	region  *region // that msg lies in, if it is long
+	taken   int64   // of budget, for msg
+	control []byte  // of the control frame under way, unmasked; at most maxControl
 }
 
 // idle tells whether nothing is half received.
@@ -67,7 +71,7 @@ func (d *decoder) header(p []byte) (rest []byte, err error) {
 		n := copy(d.part[kept:], p)
 		buf = d.part[:kept+n]
 	}
-	h, n, err := parseHeader(buf)
+	h, n, err := parseHeader(buf, d.deflate)
 	// The place of the opcode is judged before what is behind it, or the error would depend on how
 	// much came at once.
 	if misplaced := d.admit(&h, n > 0, len(buf) > 0); misplaced != nil {
@@ -97,10 +101,19 @@ func (d *decoder) admit(h *frameHeader, whole, opcode bool) error {
 	case h.op != ws.OpContinuation && d.inMessage:
 		return errUnfinished
 	}
-	if whole && h.length > d.limit-int64(len(d.msg)) {
+	if whole && h.length > d.most(h.deflated || d.deflated)-int64(len(d.msg)) {
 		return errTooBig
 	}
 	return nil
+}
+
+// most is what a message may have on the wire. Compressing may make one longer, by an eighth in the
+// worst of lawful encodings (RFC 1951 section 3.2.6: nine bits for a byte).
+func (d *decoder) most(deflated bool) int64 {
+	if deflated {
+		return d.limit + d.limit/8 + 64
+	}
+	return d.limit
 }
 
 // payload takes what is there of the payload of the frame under way.
@@ -133,7 +146,7 @@ func (d *decoder) controlPayload(chunk []byte, done bool) (unit, error) {
 
 func (d *decoder) dataPayload(chunk []byte, done bool) (unit, error) {
 	if d.head.op != ws.OpContinuation && !d.inMessage {
-		d.text = d.head.op == ws.OpText
+		d.text, d.deflated = d.head.op == ws.OpText, d.head.deflated
 		d.inMessage = true
 	}
 	last := done && d.head.fin
@@ -159,7 +172,7 @@ func (d *decoder) dataPayload(chunk []byte, done bool) (unit, error) {
 
 // whole is the common case: a message that came in one piece is handed on where it lies.
 func (d *decoder) whole(chunk []byte) (unit, error) {
-	if d.text && !utf8.Valid(chunk) {
+	if d.text && !d.deflated && !utf8.Valid(chunk) {
 		return unit{}, errInvalidUTF8
 	}
 	return d.finish(chunk), nil
@@ -170,37 +183,89 @@ func (d *decoder) finish(data []byte) unit {
 	if d.text {
 		op = ws.OpText
 	}
-	d.inFrame, d.inMessage = false, false
+	u := unit{op: op, data: data, ok: true, deflated: d.deflated}
+	d.inFrame, d.inMessage, d.deflated = false, false, false
 	d.msg, d.checked = d.msg[:0], 0
-	return unit{op: op, data: data, ok: true}
+	return u
 }
 
-// keep appends a piece to the message under way. The buffer grows as bytes arrive, by doubling but
-// never past what the message can still become: an announcement alone takes no memory.
+// keep appends a piece to the message under way.
 func (d *decoder) keep(chunk []byte) error {
 	need := len(d.msg) + len(chunk)
-	if need > cap(d.msg) {
-		most := int(d.limit)
-		if d.head.fin {
-			most = need + int(d.head.length-d.pos)
+	if need+d.tail() > cap(d.msg) {
+		if err := d.grow(need); err != nil {
+			return err
 		}
-		want := max(need, min(2*cap(d.msg), most))
-		if !d.budget.take(int64(want - cap(d.msg))) {
-			return errNoBudget
+	}
+	if d.region != nil {
+		if err := d.charge(need); err != nil {
+			return err
 		}
-		d.taken += int64(want - cap(d.msg))
-		grown := make([]byte, len(d.msg), want)
-		copy(grown, d.msg)
-		d.msg = grown
 	}
 	d.msg = append(d.msg, chunk...)
+	return nil
+}
+
+// grow makes room for a message of need bytes or more. The room grows as bytes arrive: an
+// announcement alone takes no memory. On the heap that is by doubling, but never past what the message
+// can still become; in a region all of it is reserved and nothing taken.
+func (d *decoder) grow(need int) error {
+	most := int(d.most(d.deflated))
+	if d.head.fin {
+		most = need + int(d.head.length-d.pos)
+	}
+	if need >= regionFrom {
+		if r := reserve(most + d.tail()); r != nil {
+			d.move(r.mem[:0])
+			d.region = r
+			return nil
+		}
+	}
+	want := max(need, min(2*cap(d.msg), most)) + d.tail()
+	if err := d.charge(want); err != nil {
+		return err
+	}
+	d.move(make([]byte, 0, want))
+	return nil
+}
+
+// tail is the room that a message has behind it.
+func (d *decoder) tail() int {
+	if d.deflated {
+		return len(inflateTail)
+	}
+	return 0
+}
+
+// move takes the message to where there is more room.
+func (d *decoder) move(room []byte) {
+	d.msg = append(room, d.msg...)
+	d.region.release()
+	d.region = nil
+}
+
+// chargeStep is how much of the budget is taken at once for a region, whose pages are taken one by one.
+const chargeStep = 64 << 10
+
+// charge takes from the budget what a message of n bytes wants and does not have.
+func (d *decoder) charge(n int) error {
+	if int64(n) <= d.taken {
+		return nil
+	}
+	if d.region != nil {
+		n = (n + chargeStep - 1) / chargeStep * chargeStep
+	}
+	if !d.budget.takeFair(int64(n)-d.taken, d.taken) {
+		return errNoBudget
+	}
+	d.taken = int64(n)
 	return nil
 }
 
 // checkText fails at the first byte that no valid text can have (section 8.1), be the message
 // whole or not.
 func (d *decoder) checkText(last bool) error {
-	if !d.text {
+	if !d.text || d.deflated {
 		return nil
 	}
 	n, ok := validSoFar(d.msg[d.checked:])
@@ -213,14 +278,27 @@ func (d *decoder) checkText(last bool) error {
 
 // handOut parts with the buffer of the last message, which is the caller's from now on, and with
 // what it took of the budget.
-func (d *decoder) handOut() (taken int64) {
-	taken = d.taken
-	d.msg, d.taken = nil, 0
-	return taken
+func (d *decoder) handOut() (r *region, taken int64) {
+	r, taken = d.region, d.taken
+	d.msg, d.region, d.taken = nil, nil, 0
+	return r, taken
+}
+
+// delivered gives back the memory of a large message that was kept and handled.
+func (d *decoder) delivered() {
+	if d.region != nil {
+		d.drop()
+	}
+}
+
+func (d *decoder) drop() {
+	d.region.release()
+	d.budget.give(d.taken)
+	d.msg, d.region, d.taken = nil, nil, 0
 }
 
 // release gives back all memory.
 func (d *decoder) release() {
-	d.budget.give(d.taken)
-	*d = decoder{limit: d.limit, budget: d.budget}
+	d.drop()
+	*d = decoder{limit: d.limit, budget: d.budget, deflate: d.deflate}
 }

@@ -16,7 +16,7 @@ var inbounds = sync.Pool{New: func() any { return new(inbound) }}
 // the connection has had its share of the turn.
 func (c *Conn) frames(w *worker, p []byte) {
 	d := c.decoder(w)
-	corked := false
+	corked, fresh := false, false
 	for n := 0; len(p) > 0 && !w.stage.has(stCloseTaken|stLinger|stDead); n++ {
 		if n == turnUnits {
 			w.yield = true
@@ -31,6 +31,7 @@ func (c *Conn) frames(w *worker, p []byte) {
 		if !u.ok {
 			break
 		}
+		fresh = fresh || !u.op.IsControl()
 		// Only on a loop, where handlers are quick: elsewhere an answer would wait for the next one.
 		if len(rest) > 0 && !corked && w.role == onLoop {
 			corked = true
@@ -47,7 +48,25 @@ func (c *Conn) frames(w *worker, p []byte) {
 		c.behindClose(w)
 		p = nil
 	}
+	c.noteHalf(w, d, fresh)
 	c.keepAside(w, d, p)
+}
+
+// noteHalf notes since when something is half received. A fresh one began when what was before it
+// was complete.
+func (c *Conn) noteHalf(w *worker, d *decoder, fresh bool) {
+	half := !d.idle()
+	if half == w.stage.has(stHalf) && !(half && fresh) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state &^= stHalf; half {
+		c.state |= stHalf
+		c.began = w.now
+		c.placeSooner()
+	}
+	w.stage = c.state
 }
 
 // decoder is the connection's own if something is half received, and otherwise the worker's.
@@ -56,7 +75,7 @@ func (c *Conn) decoder(w *worker) *decoder {
 	if c.in != nil {
 		d = &c.in.decoder
 	}
-	d.limit, d.budget = int64(c.ep.opts.MaxMessage), &c.loop.srv.inbound
+	d.limit, d.budget, d.deflate = int64(c.ep.opts.MaxMessage), &c.loop.srv.inbound, c.deflate.in != 0
 	return d
 }
 
@@ -112,7 +131,7 @@ func (c *Conn) dropInbound() {
 	if c.in.budget != nil {
 		c.in.release()
 	}
-	c.loop.srv.inbound.give(c.in.parked.taken)
+	c.in.parked.drop(&c.loop.srv.inbound)
 	*c.in = inbound{}
 	inbounds.Put(c.in)
 	c.in = nil
@@ -136,30 +155,44 @@ func (c *Conn) deliver(w *worker, d *decoder, u unit) (waits bool) {
 
 func (c *Conn) message(w *worker, d *decoder, u unit) (waits bool) {
 	c.loop.stats.messagesIn.Add(1)
-	if c.ep.opts.OnMessage == nil || w.stage.has(stCloseSent) {
+	if w.stage.has(stCloseSent) {
 		return false
 	}
-	m := Message{Kind: Kind(u.op), Data: u.data}
-	if !w.mayHandle(c.ep) {
-		return c.parkMessage(w, d, m, u.kept)
+	m := Message{Kind: Kind(u.op), Data: u.data, region: d.region}
+	long := u.deflated && len(u.data) > shortDeflated
+	if long || !w.mayHandle(c.ep) && (u.deflated || c.ep.opts.OnMessage != nil) {
+		return c.parkMessage(w, d, parked{msg: m, deflated: u.deflated, long: long}, u.kept)
 	}
-	c.callMessage(w, m)
-	w.stage = c.snapshot()
+	if !u.deflated {
+		c.handle(w, m)
+	} else if c.inflateHere(w, m) {
+		return c.parkMessage(w, d, parked{msg: m, deflated: true, long: true}, u.kept)
+	}
+	if u.kept {
+		d.delivered()
+	}
 	return false
 }
 
+// handle gives a message to its handler.
+func (c *Conn) handle(w *worker, m Message) {
+	if c.ep.opts.OnMessage != nil {
+		c.callMessage(w, m)
+		w.stage = c.snapshot()
+	}
+}
+
 // parkMessage keeps a message for a worker. One that lies in the loop's buffer is copied.
-func (c *Conn) parkMessage(w *worker, d *decoder, m Message, kept bool) bool {
-	p := parked{msg: m}
+func (c *Conn) parkMessage(w *worker, d *decoder, p parked, kept bool) bool {
 	if kept {
-		p.taken = d.handOut()
+		p.msg.region, p.taken = d.handOut()
 	} else {
-		if !c.loop.srv.inbound.take(int64(len(m.Data))) {
+		if !c.loop.srv.inbound.take(int64(len(p.msg.Data))) {
 			c.fail(w, errNoBudget)
 			return false
 		}
-		p.taken = int64(len(m.Data))
-		p.msg.Data = bytes.Clone(m.Data)
+		p.taken = int64(len(p.msg.Data))
+		p.msg.Data, p.msg.region = bytes.Clone(p.msg.Data), nil
 	}
 	c.park(p)
 	return true
@@ -179,18 +212,39 @@ func (c *Conn) unpark(w *worker) {
 	c.mu.Lock()
 	c.state &^= stParked
 	c.mu.Unlock()
-	c.deliverParked(w, &p)
+	if c.deliverParked(w, &p) {
+		p.long = true
+		c.in.rest = rest
+		c.park(p)
+		return
+	}
 	w.stage = c.snapshot()
 	c.frames(w, rest)
 }
 
-func (c *Conn) deliverParked(w *worker, p *parked) {
-	defer c.loop.srv.inbound.give(p.taken) // also if the handler ends its goroutine
-	if p.open != nil {
+// deliverParked tells that the event was not delivered, because it takes too long to inflate.
+func (c *Conn) deliverParked(w *worker, p *parked) (tooLong bool) {
+	defer func() { // also if the handler ends its goroutine
+		if !tooLong {
+			p.drop(&c.loop.srv.inbound)
+		}
+	}()
+	switch {
+	case p.open != nil:
 		c.opened(w, p.open)
-	} else {
-		c.callMessage(w, p.msg)
+	case p.deflated:
+		return c.inflateHere(w, p.msg)
+	default:
+		c.handle(w, p.msg)
 	}
+	return false
+}
+
+// drop gives back what a parked event held.
+func (p *parked) drop(b *budget) {
+	p.msg.region.release()
+	b.give(p.taken)
+	*p = parked{}
 }
 
 func (p *parked) empty() bool { return p.open == nil && p.msg.Kind == 0 }

@@ -17,6 +17,7 @@
 //	decode.go     bytes become messages and control frames, by frame.go and code.go
 //	deliver.go    messages and events reach the handlers
 //	outbound.go   frames go to the socket, or wait in a backlog.go
+//	compression.go  what of both ways is compressed, by deflate.go and inflate.go
 //	tick.go       what is due by the clock: ticks and deadlines
 //	close.go      how a connection ends
 //	drain.go      how the server ends
@@ -34,7 +35,9 @@
 //	trim.go       gives memory back after a storm
 //
 // What users meet is in server.go, endpoint.go, options.go, conn.go, message.go, request.go,
-// errors.go and stats.go; what the whole process may hold is bounded in budget.go.
+// errors.go and stats.go; what the whole process may hold is bounded in budget.go. Large messages
+// lie outside the heap, in the address space that region_linux.go reserves; elsewhere (region_other.go)
+// on it.
 //
 // # Locks
 //

@@ -11,6 +11,7 @@ import (
 
 const (
 	bitFin    = 0x80
+	bitRsv1   = 0x40
 	bitsRsv   = 0x70
 	bitsOp    = 0x0f
 	bitMask   = 0x80
@@ -21,19 +22,21 @@ const (
 
 // frameHeader is the head of a frame from a client.
 type frameHeader struct {
-	op     ws.OpCode
-	fin    bool
-	mask   [4]byte
-	length int64
+	op       ws.OpCode
+	fin      bool
+	deflated bool // RFC 7692 section 6: RSV1, on the first frame of a message
+	mask     [4]byte
+	length   int64
 }
 
 // parseHeader reads a client's frame header from the start of p and tells how many bytes it took;
-// none while p ends too early. What is wrong is answered at the first byte that makes it so.
-func parseHeader(p []byte) (h frameHeader, n int, err error) {
+// none while p ends too early. What is wrong is answered at the first byte that makes it so. Whether
+// messages may be compressed was agreed on before.
+func parseHeader(p []byte, deflate bool) (h frameHeader, n int, err error) {
 	if len(p) == 0 {
 		return h, 0, nil
 	}
-	if h, err = firstByte(p[0]); err != nil || len(p) == 1 {
+	if h, err = firstByte(p[0], deflate); err != nil || len(p) == 1 {
 		return h, 0, err
 	}
 	if p[1]&bitMask == 0 {
@@ -60,10 +63,11 @@ func parseHeader(p []byte) (h frameHeader, n int, err error) {
 	return h, need, nil
 }
 
-func firstByte(b byte) (h frameHeader, err error) {
+func firstByte(b byte, deflate bool) (h frameHeader, err error) {
 	h.op, h.fin = ws.OpCode(b&bitsOp), b&bitFin != 0
+	h.deflated = deflate && b&bitsRsv == bitRsv1 && (h.op == ws.OpText || h.op == ws.OpBinary)
 	switch {
-	case b&bitsRsv != 0:
+	case b&bitsRsv != 0 && !h.deflated:
 		// Section 5.2: "MUST be 0 unless an extension is negotiated that defines meanings".
 		return h, errReservedBits
 	case h.op.IsReserved():
@@ -117,6 +121,11 @@ func appendHeader(dst []byte, op ws.OpCode, length int) []byte {
 		return append(dst, b0, 126, byte(length>>8), byte(length))
 	}
 	return binary.BigEndian.AppendUint64(append(dst, b0, 127), uint64(length))
+}
+
+// appendDeflatedHeader is appendHeader for a compressed message.
+func appendDeflatedHeader(dst []byte, op ws.OpCode, length int) []byte {
+	return appendHeader(dst, op|bitRsv1, length)
 }
 
 // appendFrame appends a whole unfragmented frame.

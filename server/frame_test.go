@@ -46,12 +46,12 @@ func TestParseHeader(t *testing.T) {
 		whole := bits(c.drawing)
 		c.want.mask = maskKey
 		for n := range len(whole) {
-			if _, took, err := parseHeader(whole[:n]); took != 0 || err != nil {
+			if _, took, err := parseHeader(whole[:n], false); took != 0 || err != nil {
 				t.Errorf("%s: of the first %d bytes it took %d, error %v", c.name, n, took, err)
 			}
 		}
 		for _, behind := range []string{"", "Hello", strings.Repeat("\xff", 20)} {
-			h, n, err := parseHeader(cat(whole, behind))
+			h, n, err := parseHeader(cat(whole, behind), false)
 			if h != c.want || n != len(whole) || err != nil {
 				t.Errorf("%s: %+v in %d bytes, error %v; want %+v in %d", c.name, h, n, err, c.want, len(whole))
 			}
@@ -98,14 +98,14 @@ func TestParseHeaderRefuses(t *testing.T) {
 	} {
 		wrong := bits(c.drawing)
 		for n := range len(wrong) {
-			if _, took, err := parseHeader(wrong[:n]); took != 0 || err != nil {
+			if _, took, err := parseHeader(wrong[:n], false); took != 0 || err != nil {
 				t.Errorf("%s: of the first %d bytes it took %d, error %v", c.name, n, took, err)
 			}
 		}
 		for n := range 16 {
 			for _, filler := range []byte{0, 0x7f, 0xff} {
 				p := cat(wrong, bytes.Repeat([]byte{filler}, n))
-				if _, took, err := parseHeader(p); took != 0 || err != c.want {
+				if _, took, err := parseHeader(p, false); took != 0 || err != c.want {
 					t.Errorf("%s, and %d times %x: took %d, error %v; want %v", c.name, n, filler, took, err, c.want)
 				}
 			}

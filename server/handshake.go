@@ -27,6 +27,7 @@ var (
 	errOrigin       = &refusal{http.StatusForbidden, "origin not allowed"}                            // 4.2.2
 	errUpgradeBody  = badRequest("a WebSocket handshake has no body")                                 // 4.1
 	errBadSubproto  = badRequest("malformed Sec-WebSocket-Protocol")                                  // 4.1
+	errBadExtension = badRequest("malformed Sec-WebSocket-Extensions")                                // 9.1
 )
 
 // handshake takes bytes before the upgrade. A head that is not whole is kept aside, within bounds.
@@ -85,36 +86,56 @@ func (c *Conn) request(w *worker, raw, rest []byte) {
 		c.refuseNow(w, errNotFound)
 		return
 	}
-	if r.sub, err = ep.judge(&r.head); err != nil {
+	if r.agreed, err = ep.judge(&r.head); err != nil {
 		c.refuseNow(w, err)
 		return
 	}
 	c.upgrade(w, ep, r, rest)
 }
 
+// agreement is what a handshake settles beside the upgrade itself.
+type agreement struct {
+	sub     string // the subprotocol, or empty
+	deflate deflation
+	// bounded is whether the client asked for a bound of the server's window, which then has to be
+	// answered, also if it bounds nothing (RFC 7692 section 7.1.2.1).
+	bounded bool
+}
+
 // judge holds a request against section 4.2.1 and the endpoint's options.
-func (ep *Endpoint) judge(h *head) (sub string, err error) {
+func (ep *Endpoint) judge(h *head) (a agreement, err error) {
+	if err := ep.check(h); err != nil {
+		return a, err
+	}
+	if a.sub, err = ep.chooseSubprotocol(h); err != nil || !h.extended {
+		return a, err
+	}
+	a.deflate, a.bounded, err = ep.opts.Compression.negotiate(h)
+	return a, err
+}
+
+func (ep *Endpoint) check(h *head) error {
 	switch {
 	case ep.srv.stopping.Load():
-		return "", errShuttingDown
+		return errShuttingDown
 	case h.old:
-		return "", errHTTPVersion // section 4.2.1: "an HTTP/1.1 or higher GET request"
+		return errHTTPVersion // section 4.2.1: "an HTTP/1.1 or higher GET request"
 	case string(h.method) != http.MethodGet:
-		return "", errMethod
+		return errMethod
 	case !h.wantsUpgrade:
-		return "", errNoUpgrade
+		return errNoUpgrade
 	case !h.connection:
-		return "", errNoConnection
+		return errNoConnection
 	case h.hasBody:
-		return "", errUpgradeBody
+		return errUpgradeBody
 	case h.versions != 1 || string(h.version) != "13":
-		return "", errVersion
+		return errVersion
 	case h.keys != 1 || !validKey(h.key):
-		return "", errNoKey
+		return errNoKey
 	case h.origins > 0 && !originAllowed(string(h.origin), string(h.host), ep.origins):
-		return "", errOrigin
+		return errOrigin
 	}
-	return ep.chooseSubprotocol(h)
+	return nil
 }
 
 // chooseSubprotocol takes the endpoint's best that the client offers. A malformed offer is refused
@@ -147,15 +168,8 @@ func (ep *Endpoint) chooseSubprotocol(h *head) (string, error) {
 
 // upgrade answers with 101 and opens the connection; rest are its first frames.
 func (c *Conn) upgrade(w *worker, ep *Endpoint, r *Request, rest []byte) {
-	buf := frameBuffers.Get().(*frameBuffer)
-	answer := appendUpgrade(buf[:0], r.head.key, r.sub)
 	r.conn = c
-	c.mu.Lock()
-	opened := c.open(ep, r.sub, answer)
-	w.stage = c.state
-	c.mu.Unlock()
-	frameBuffers.Put(buf)
-	if !opened {
+	if !c.switchOver(w, ep, r.head.key, &r.agreed) {
 		return
 	}
 	// The head's bytes may lie in c.in.rest, which must live until the open event is delivered.
@@ -168,6 +182,23 @@ func (c *Conn) upgrade(w *worker, ep *Endpoint, r *Request, rest []byte) {
 	} else {
 		c.parkOpen(w, r.keep(), rest)
 	}
+}
+
+// switchOver answers with 101 and opens the connection, unless it was refused meanwhile. What it
+// reserves for the windows is the connection's from then on, and finish gives it back.
+func (c *Conn) switchOver(w *worker, ep *Endpoint, key []byte, a *agreement) (opened bool) {
+	a.deflate = c.loop.srv.reserve(a.deflate)
+	buf := frameBuffers.Get().(*frameBuffer)
+	answer := appendUpgrade(buf[:0], key, a)
+	c.mu.Lock()
+	opened = c.open(ep, a, answer)
+	w.stage = c.state
+	c.mu.Unlock()
+	frameBuffers.Put(buf)
+	if !opened {
+		c.loop.srv.windows.give(a.deflate.cost())
+	}
+	return opened
 }
 
 // recycleHead gives back what a head was kept in, if it was.
@@ -193,7 +224,7 @@ func (c *Conn) parkOpen(w *worker, r *Request, rest []byte) {
 
 // open makes c a connection of ep by sending the answer to its handshake, unless it was refused
 // meanwhile, as at the end of its time. The lock is held.
-func (c *Conn) open(ep *Endpoint, sub string, answer []byte) bool {
+func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 	if c.loop.srv.cutOff() {
 		c.kill(Closing{Cause: ShutDown, Code: CodeAbnormal})
 	}
@@ -204,11 +235,14 @@ func (c *Conn) open(ep *Endpoint, sub string, answer []byte) bool {
 		netpoll.SetSendBuffer(int(c.fd), n) // a bound that the kernel does not take is no reason to refuse
 	}
 	c.control(answer)
-	c.ep = ep
+	c.ep, c.deflate = ep, a.deflate
 	c.state |= stOpen
 	c.every = uint32(ep.opts.Every.Milliseconds())
-	if sub != "" {
-		c.extra().sub = sub
+	if a.sub != "" {
+		c.extra().sub = a.sub
+	}
+	if a.deflate.cost() > 0 {
+		c.extra().windows = new(windows)
 	}
 	ep.open.Add(1)
 	if c.loop.srv.stopping.Load() {
@@ -261,11 +295,14 @@ func (r *refusal) headers() map[string]string {
 }
 
 // appendUpgrade appends the 101 answer (section 4.2.2).
-func appendUpgrade(dst, key []byte, sub string) []byte {
+func appendUpgrade(dst, key []byte, a *agreement) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
 	dst = appendAccept(dst, key)
-	if sub != "" {
-		dst = append(append(dst, "\r\nSec-WebSocket-Protocol: "...), sub...)
+	if a.sub != "" {
+		dst = append(append(dst, "\r\nSec-WebSocket-Protocol: "...), a.sub...)
+	}
+	if a.deflate.agreed() {
+		dst = appendDeflation(append(dst, "\r\nSec-WebSocket-Extensions: "...), a)
 	}
 	return append(dst, "\r\n\r\n"...)
 }

@@ -65,8 +65,9 @@ func serve(t testing.TB, s *Server) (addr string) {
 
 func nothingLeft(t testing.TB, s *Server) {
 	st := s.Stats()
-	if st.Conns != 0 || st.InboundHeld != 0 || st.OutboundHeld != 0 {
-		t.Errorf("left at the end: %d connections, %d B inbound, %d B outbound", st.Conns, st.InboundHeld, st.OutboundHeld)
+	if st.Conns != 0 || st.InboundHeld != 0 || st.OutboundHeld != 0 || st.WindowsHeld != 0 {
+		t.Errorf("left at the end: %d connections, %d B inbound, %d B outbound, %d B of windows",
+			st.Conns, st.InboundHeld, st.OutboundHeld, st.WindowsHeld)
 	}
 	for _, l := range s.loops() {
 		if l.table.n != 0 || l.wheel.Len() != 0 {

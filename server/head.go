@@ -17,6 +17,7 @@ type head struct {
 
 	wantsUpgrade bool // Upgrade names websocket
 	connection   bool // Connection names upgrade
+	extended     bool // there is a Sec-WebSocket-Extensions header
 	hasBody      bool
 	old          bool // HTTP/1.0
 
@@ -130,6 +131,8 @@ func (h *head) note(name, value []byte) error {
 	case fold(name, "sec-websocket-version"):
 		h.version = value
 		return once(&h.versions, errSingleHeader)
+	case fold(name, "sec-websocket-extensions"):
+		h.extended = true
 	case fold(name, "origin"):
 		h.origin = value
 		return once(&h.origins, errSingleHeader)

@@ -84,8 +84,8 @@ func lifeEnd(t testing.TB, srv *Server) {
 	if n := srv.conns.Load(); n != 0 {
 		t.Errorf("%d connections are left in the books", n)
 	}
-	if in, out := srv.inbound.used.Load(), srv.outbound.used.Load(); in != 0 || out != 0 {
-		t.Errorf("%d inbound and %d outbound bytes are left in the books", in, out)
+	if in, out, win := srv.inbound.used.Load(), srv.outbound.used.Load(), srv.windows.used.Load(); in != 0 || out != 0 || win != 0 {
+		t.Errorf("%d inbound and %d outbound bytes and %d of windows are left in the books", in, out, win)
 	}
 }
 

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -30,12 +32,48 @@ type Message struct {
 	// Data is the payload. It is the server's: valid, and free to be overwritten, until the
 	// handler returns. Keep a copy to keep it longer.
 	Data []byte
+
+	region *region // that Data lies in, if it is large
 }
 
 // Prepared is a message encoded once, to be sent many times and to many connections without being
-// encoded or copied again. It never changes, and may be used from any goroutine.
+// encoded, compressed or copied again. It never changes, and may be used from any goroutine.
 type Prepared struct {
+	frame  []byte
+	header int // bytes of frame
+	// deflated are the compressed frames, made when one is first asked for.
+	deflated atomic.Pointer[[maxWindowBits + 1]deflatedFrame]
+}
+
+// deflatedFrame is a prepared message, compressed for a window of some size; nil if it is shorter as
+// it is.
+type deflatedFrame struct {
+	once  sync.Once
 	frame []byte
+}
+
+// preparedLevel is higher than that of messages that are sent once: it is paid for once.
+const preparedLevel = 6
+
+func (p *Prepared) payload() []byte { return p.frame[p.header:] }
+
+// deflatedFrame is the frame for a window of 2 to the power of bits.
+func (p *Prepared) deflatedFrame(bits uint8) []byte {
+	all := p.deflated.Load()
+	for all == nil {
+		p.deflated.CompareAndSwap(nil, new([maxWindowBits + 1]deflatedFrame))
+		all = p.deflated.Load()
+	}
+	f := &all[bits]
+	f.once.Do(func() {
+		text := p.payload()
+		buf := make([]byte, len(text)+len(flushTail))
+		if deflated, shorter := squeeze(buf, text, nil, bits, preparedLevel); shorter {
+			op := ws.OpCode(p.frame[0] & bitsOp)
+			f.frame = append(appendDeflatedHeader(nil, op, len(deflated)), deflated...)
+		}
+	})
+	return f.frame
 }
 
 // check holds a message against its kind.
@@ -61,7 +99,7 @@ func Prepare(kind Kind, data []byte) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Prepared{frame: frame}, nil
+	return &Prepared{frame: frame, header: len(frame) - len(data)}, nil
 }
 
 // PrepareText encodes a text message. It panics if text is not UTF-8; use Prepare for text that is
@@ -74,7 +112,8 @@ func PrepareText(text string) *Prepared {
 	return p
 }
 
-// Len is the length of the encoded frame in bytes: what each send costs on the wire.
+// Len is the length of the encoded frame in bytes: what each send costs on the wire, if it is not
+// compressed.
 func (p *Prepared) Len() int { return len(p.frame) }
 
 // Outcome says what became of a message that was to be sent.

@@ -18,9 +18,10 @@ const (
 
 	defaultUserTimeout = 30 * time.Second
 
-	defaultMaxMessage   = 1 << 20
-	defaultWriteTimeout = 10 * time.Second
-	defaultBacklog      = 1 << 20
+	defaultMaxMessage     = 1 << 20
+	defaultMessageTimeout = time.Minute
+	defaultWriteTimeout   = 10 * time.Second
+	defaultBacklog        = 1 << 20
 )
 
 // Bounds that are not worth a field.
@@ -96,6 +97,9 @@ type Options struct {
 	// MaxMessage bounds a message from the peer, in bytes, over all its fragments; past it the
 	// connection is closed with 1009. 0 is 1 MiB.
 	MaxMessage int
+	// MessageTimeout closes a connection with 1008 when a message or frame is still not whole so long
+	// after it began: half of one takes of Server.InboundBudget. 0 is 1 min; negative is never.
+	MessageTimeout time.Duration
 	// IdleTimeout closes a connection with 1001 when nothing, not even a pong, came from the peer
 	// for so long. 0 is never.
 	IdleTimeout time.Duration
@@ -137,8 +141,8 @@ type Compression struct {
 	MinSize int
 	// ContextTakeover lets a message refer to those before it, which makes small ones much smaller.
 	// It costs a connection a window each way, also while it is idle: 2 to the power of WindowBits
-	// bytes, of Server.WindowBudget. Without it, or when that budget is spent, an idle connection
-	// keeps nothing.
+	// bytes for what the client says, and as much but 4 KiB at most for what the server says, of
+	// Server.WindowBudget. Without it, or when that budget is spent, an idle connection keeps nothing.
 	ContextTakeover bool
 	// WindowBits bounds the windows: 8 to 15, for 256 B to 32 KiB. 0 is 15. A client may ask for
 	// less, and one that can't bound its own has 15.
@@ -171,6 +175,7 @@ func (c *Compression) check() error {
 // withDefaults checks o and fills in what was left zero. What it finds wrong is the programmer's.
 func (o Options) withDefaults() (Options, []originPattern, error) {
 	o.MaxMessage = orDefault(o.MaxMessage, defaultMaxMessage)
+	o.MessageTimeout = orDefault(o.MessageTimeout, defaultMessageTimeout)
 	o.WriteTimeout = orDefault(o.WriteTimeout, defaultWriteTimeout)
 	o.Backlog = orDefault(o.Backlog, defaultBacklog)
 	if o.MaxMessage < 0 || o.Backlog < 0 || o.SendBuffer < 0 || o.Every < 0 || o.IdleTimeout < 0 {
@@ -182,7 +187,7 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	if err := o.Compression.check(); err != nil {
 		return o, nil, err
 	}
-	if max(o.IdleTimeout, o.WriteTimeout) > maxTimer {
+	if max(o.IdleTimeout, o.WriteTimeout, o.MessageTimeout) > maxTimer {
 		return o, nil, fmt.Errorf("server: timeout longer than %v", maxTimer)
 	}
 	for _, p := range o.Subprotocols {

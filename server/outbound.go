@@ -16,27 +16,42 @@ type frameBuffer [maxHeader + joinTo]byte
 
 var frameBuffers = sync.Pool{New: func() any { return new(frameBuffer) }}
 
-// writeFrame encodes a frame and sends it. A short payload is copied behind its header; a long one
+// writeFrame encodes a message, compressed or not, and sends it.
+func (c *Conn) writeFrame(op ws.OpCode, data []byte, l lease) (Outcome, error) {
+	if c.compresses(len(data)) {
+		return c.writeDeflated(op, data, l)
+	}
+	return c.writePlain(op, data, l)
+}
+
+// writePlain encodes a frame and sends it. A short payload is copied behind its header; a long one
 // goes to the kernel from where it is, because a second vector is cheaper than the copy.
-func (c *Conn) writeFrame(op ws.OpCode, data []byte) (Outcome, error) {
+func (c *Conn) writePlain(op ws.OpCode, data []byte, l lease) (Outcome, error) {
 	if len(data) > joinTo {
 		var buf [maxHeader]byte
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.sendFrame(appendHeader(buf[:0], op, len(data)), data, false)
+		return c.sendFrame(appendHeader(buf[:0], op, len(data)), data, l)
 	}
 	buf := frameBuffers.Get().(*frameBuffer)
 	frame := appendFrame(buf[:0], op, data)
 	c.mu.Lock()
-	outcome, err := c.sendFrame(nil, frame, false)
+	outcome, err := c.sendFrame(nil, frame, lease{})
 	c.mu.Unlock()
 	frameBuffers.Put(buf)
 	return outcome, err
 }
 
-// sendFrame sends a whole frame, given in two pieces of which the first may be empty. Of a shared
-// body what remains may be kept without a copy.
-func (c *Conn) sendFrame(head, body []byte, shared bool) (Outcome, error) {
+// sendPlain sends a prepared message as it is.
+func (c *Conn) sendPlain(p *Prepared) (Outcome, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sendFrame(nil, p.frame, lease{forever: true})
+}
+
+// sendFrame sends a whole frame, given in two pieces of which the first may be empty. What remains of
+// the body is kept as its lease allows.
+func (c *Conn) sendFrame(head, body []byte, l lease) (Outcome, error) {
 	if !c.state.has(stOpen) || c.state.has(stCloseSent|stDead|stGone) {
 		return Refused, ErrClosed
 	}
@@ -59,7 +74,7 @@ func (c *Conn) sendFrame(head, body []byte, shared bool) (Outcome, error) {
 		c.countOut(size)
 		return Sent, nil
 	}
-	outcome, err := c.hold(head[min(n, len(head)):], body[max(0, n-len(head)):], shared, n > 0)
+	outcome, err := c.hold(head[min(n, len(head)):], body[max(0, n-len(head)):], l, n > 0)
 	if outcome == Queued {
 		c.countOut(size)
 	}
@@ -86,8 +101,8 @@ func (c *Conn) transmit(head, body []byte) (int, error) {
 // hold queues what the kernel did not take of a frame. When the process-wide budget is spent, the
 // frame is refused; one that is torn already takes its connection with it, as nothing lawful could
 // follow it.
-func (c *Conn) hold(head, body []byte, shared, torn bool) (Outcome, error) {
-	most := len(head) + len(body) + segmentCost
+func (c *Conn) hold(head, body []byte, l lease, torn bool) (Outcome, error) {
+	most := len(head) + len(body) + 2*segmentCost
 	if !c.loop.srv.outbound.take(int64(most)) {
 		if torn {
 			c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrBacklogFull})
@@ -99,11 +114,7 @@ func (c *Conn) hold(head, body []byte, shared, torn bool) (Outcome, error) {
 		c.out = backlogs.Get().(*backlog)
 	}
 	before := c.out.held
-	if shared && len(body) >= shareFrom {
-		c.out.share(body, c.loop.srv.now())
-	} else {
-		c.out.add(head, body, c.loop.srv.now())
-	}
+	c.out.put(head, body, l, c.loop.srv.now())
 	c.loop.srv.outbound.give(int64(most - (c.out.held - before)))
 	if !c.state.has(stCork) {
 		c.waitWritable()
@@ -163,6 +174,10 @@ func (c *Conn) flushed() {
 	c.out = nil
 	if c.state.has(stWriting) {
 		c.state &^= stWriting
+		c.heard = c.loop.srv.now() // to take what waited is a sign of life
+		if c.listens() {
+			c.placeSooner()
+		}
 		if err := c.loop.poll.Modify(int(c.fd), c.token(), netpoll.Read); err != nil {
 			c.lose(err)
 			return

@@ -13,12 +13,12 @@ import (
 // Request is the handshake by which a connection was opened. It is valid until the OnOpen that it
 // was given to returns, and for that handler's goroutine only; the strings it returns may be kept.
 type Request struct {
-	head head
-	raw  []byte
-	path []byte // without escapes
-	sub  string
-	conn *Conn
-	// std is the request if net/http read it, and then the rest but for sub and conn is empty.
+	head   head
+	raw    []byte
+	path   []byte // without escapes
+	conn   *Conn
+	agreed agreement
+	// std is the request if net/http read it, and then the rest but for conn and agreed is empty.
 	std *http.Request
 }
 
@@ -45,7 +45,7 @@ func (r *Request) keep() *Request {
 	if err := kept.parse(bytes.Clone(r.raw)); err != nil {
 		panic(err) // the same bytes were parsed before
 	}
-	kept.sub, kept.conn = r.sub, r.conn
+	kept.agreed, kept.conn = r.agreed, r.conn
 	return kept
 }
 
@@ -107,7 +107,10 @@ func (r *Request) Headers(name string) (values []string) {
 }
 
 // Subprotocol is what was agreed on, or empty.
-func (r *Request) Subprotocol() string { return r.sub }
+func (r *Request) Subprotocol() string { return r.agreed.sub }
+
+// Compressed tells whether compression was agreed on (Options.Compression).
+func (r *Request) Compressed() bool { return r.agreed.deflate.agreed() }
 
 // RemoteAddr is the peer's address; the zero AddrPort for a unix socket.
 func (r *Request) RemoteAddr() netip.AddrPort { return r.conn.RemoteAddr() }

@@ -73,6 +73,7 @@ type Server struct {
 	inbound, outbound, windows budget
 	trim                       trimmer
 	pool                       pool
+	deflating                  gate // long messages that are being compressed
 	ids                        atomic.Uint64
 	conns                      atomic.Int64
 	exhausted                  atomic.Bool // an acceptor rests for want of a descriptor
@@ -220,6 +221,8 @@ func (s *Server) open() error {
 	s.pool.handlers = lane{srv: s, role: onHandlers, limit: workers}
 	s.pool.ticks = lane{srv: s, role: onTicks, limit: max(workers/8, 1)}
 	s.pool.closes = lane{srv: s, role: onCloses, limit: max(workers/8, 1)}
+	s.pool.inflates = lane{srv: s, role: onInflates, limit: max(runtime.GOMAXPROCS(0)/2, 1)}
+	s.deflating.limit = int32(s.pool.inflates.limit)
 	s.acceptors = make(map[*acceptor]bool)
 	s.idle = make(chan struct{})
 	var loops []*loop

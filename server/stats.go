@@ -15,6 +15,9 @@ type counters struct {
 	badInput, panics        atomic.Uint64
 	deposed                 atomic.Uint64
 	refusedHandshakes       atomic.Uint64
+	deflatedIn, deflatedOut atomic.Uint64
+	saidIn, saidOut         atomic.Uint64
+	deflateSkipped          atomic.Uint64
 	lateness                histogram
 }
 
@@ -55,16 +58,24 @@ type Stats struct {
 	BytesIn     uint64 // read from peers
 	BytesOut    uint64 // of the frames taken for peers
 
+	DeflatedIn     uint64 // of MessagesIn, those that came compressed
+	DeflatedOut    uint64 // of MessagesOut, those that went compressed
+	InflatedIn     uint64 // bytes of the former, after inflating
+	InflatedOut    uint64 // bytes of the latter, before compressing
+	DeflateSkipped uint64 // long messages that went as they were, because enough were being compressed
+
 	Ticks    uint64    // ticks run
 	Skipped  uint64    // ticks left out, because they were late by a whole interval
 	Lateness Histogram // of the ticks run
 
 	InboundHeld  int64 // now: bytes of half-received messages and handshakes
 	OutboundHeld int64 // now: bytes that wait for peers, in the process
+	WindowsHeld  int64 // now: bytes reserved for windows of compression
 
 	Handlers Lane   // now: the pool's share for open and message handlers
 	TickLane Lane   // now: its share for ticks
 	Closes   Lane   // now: its share for close handlers
+	Inflates Lane   // now: its share for inflating long messages
 	Deposed  uint64 // times that a handler overstayed, and its loop went to another goroutine
 }
 
@@ -110,6 +121,7 @@ func (s *Server) Stats() Stats {
 		Conns:        int(s.conns.Load()),
 		InboundHeld:  s.inbound.used.Load(),
 		OutboundHeld: s.outbound.used.Load(),
+		WindowsHeld:  s.windows.used.Load(),
 		Lateness:     Histogram{Bounds: latenessBounds[:], Counts: make([]uint64, len(latenessBounds)+1)},
 	}
 	loops := s.loops()
@@ -122,7 +134,10 @@ func (s *Server) Stats() Stats {
 	for _, x := range []struct {
 		to   *Lane
 		from *lane
-	}{{&st.Handlers, &s.pool.handlers}, {&st.TickLane, &s.pool.ticks}, {&st.Closes, &s.pool.closes}} {
+	}{
+		{&st.Handlers, &s.pool.handlers}, {&st.TickLane, &s.pool.ticks},
+		{&st.Closes, &s.pool.closes}, {&st.Inflates, &s.pool.inflates},
+	} {
 		x.to.Limit = x.from.limit
 		x.to.Running, x.to.Waiting = x.from.load()
 	}
@@ -140,6 +155,8 @@ func (st *Stats) add(c *counters) {
 		{&st.Ticks, &c.ticks}, {&st.Skipped, &c.skipped}, {&st.Refused, &c.refused},
 		{&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
 		{&st.Handshakes, &c.refusedHandshakes},
+		{&st.DeflatedIn, &c.deflatedIn}, {&st.DeflatedOut, &c.deflatedOut},
+		{&st.InflatedIn, &c.saidIn}, {&st.InflatedOut, &c.saidOut}, {&st.DeflateSkipped, &c.deflateSkipped},
 	} {
 		*x.to += x.from.Load()
 	}

@@ -27,7 +27,7 @@ var (
 // HTTP/2 and one that a listener has wrapped are refused. The Server need not listen by itself, but
 // its Shutdown or Close ends these connections too, and the http.Server's does not.
 func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	sub, err := ep.judgeStd(r)
+	agreed, err := ep.judgeStd(r)
 	if err != nil {
 		refuseStd(w, err)
 		return
@@ -39,7 +39,7 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close() // the loop has a descriptor of its own by then
-	if err := ep.takeOver(conn, buffered.Reader, r, sub); err != nil {
+	if err := ep.takeOver(conn, buffered.Reader, r, agreed); err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", err)
 		conn.Write(takeOverRefusal(err).response())
 	}
@@ -58,29 +58,29 @@ func takeOverRefusal(err error) *refusal {
 }
 
 // judgeStd is judge for a request that net/http has parsed.
-func (ep *Endpoint) judgeStd(r *http.Request) (sub string, err error) {
+func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 	if err := ep.srv.start(); err != nil {
-		return "", errStart
+		return a, errStart
 	}
 	if r.ProtoMajor > 1 {
-		return "", errHTTP2
+		return a, errHTTP2
 	}
 	if !r.ProtoAtLeast(1, 1) {
-		return "", errHTTPVersion
+		return a, errHTTPVersion
 	}
 	if r.TLS != nil {
-		return "", errTLS
+		return a, errTLS
 	}
 	if max := int64(ep.srv.MaxConns); max > 0 && !ep.srv.web.has(r) && ep.srv.conns.Load() >= max {
-		return "", errTooManyConns
+		return a, errTooManyConns
 	}
 	h := head{method: []byte(r.Method), host: []byte(r.Host), hasBody: r.ContentLength != 0}
 	for name, values := range r.Header {
 		for _, v := range values {
 			if err := h.note([]byte(name), []byte(v)); err != nil {
-				return "", err
+				return a, err
 			}
-			if name == "Sec-Websocket-Protocol" {
+			if name == "Sec-Websocket-Protocol" || name == "Sec-Websocket-Extensions" {
 				h.lines = append(append(append(h.lines, name+": "...), v...), "\r\n"...)
 			}
 		}
@@ -98,7 +98,7 @@ func refuseStd(w http.ResponseWriter, err error) {
 }
 
 // takeOver moves a hijacked connection to a loop. What the hijack had buffered are its first frames.
-func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Request, sub string) error {
+func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Request, agreed agreement) error {
 	rest, err := buffered.Peek(buffered.Buffered())
 	if err != nil {
 		return err
@@ -131,12 +131,9 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		srv.left()
 		return err
 	}
-	answer := appendUpgrade(nil, []byte(r.Header.Get("Sec-WebSocket-Key")), sub)
-	c.mu.Lock()
-	opened := c.open(ep, sub, answer)
-	c.mu.Unlock()
-	if opened {
-		c.parkOpen(new(worker), &Request{std: r, sub: sub, conn: c}, rest)
+	w := new(worker)
+	if c.switchOver(w, ep, []byte(r.Header.Get("Sec-WebSocket-Key")), &agreed) {
+		c.parkOpen(w, &Request{std: r, agreed: agreed, conn: c}, rest)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,12 +15,13 @@ import (
 type task uint8
 
 const (
-	taskNone   task = iota // nothing: the turn was given back
-	taskFinish             // the connection is over
-	taskEnd                // tell so
-	taskParked             // deliver the event that waited for a worker
-	taskTick               // the tick that is owed
-	taskRead               // read what came
+	taskNone    task = iota // nothing: the turn was given back
+	taskFinish              // the connection is over
+	taskEnd                 // tell so
+	taskInflate             // inflate the message that waits
+	taskParked              // deliver the event that waited for a worker
+	taskTick                // the tick that is owed
+	taskRead                // read what came
 )
 
 // event takes what the poller said of c. The loop runs it.
@@ -73,10 +74,9 @@ func (c *Conn) nextTask(w *worker) task {
 		return taskFinish
 	}
 	if c.state.has(stParked) {
-		if w.mayHandle(c.ep) {
-			return taskParked
+		if t := c.parkedTask(w); t != taskNone {
+			return t
 		}
-		c.handOver(&c.loop.srv.pool.handlers, stJob)
 	}
 	if c.state.has(stTickOwed) && !c.state.has(stCloseSent|stDead) {
 		if w.mayTick(c.ep) {
@@ -93,6 +93,21 @@ func (c *Conn) nextTask(w *worker) task {
 		c.toQueue()
 	}
 	c.state &^= stTurn
+	return taskNone
+}
+
+// parkedTask is what w may do of the event that waits. Otherwise it is handed to those who may.
+func (c *Conn) parkedTask(w *worker) task {
+	switch {
+	case c.in.parked.long && w.role == onInflates:
+		return taskInflate
+	case c.in.parked.long:
+		c.handOver(&c.loop.srv.pool.inflates, stInflates)
+	case w.mayHandle(c.ep):
+		return taskParked
+	default:
+		c.handOver(&c.loop.srv.pool.handlers, stJob)
+	}
 	return taskNone
 }
 
@@ -148,6 +163,8 @@ func (c *Conn) turn(w *worker, t task) {
 		case taskEnd:
 			c.end(w)
 			return
+		case taskInflate:
+			c.inflateParked(w)
 		case taskParked:
 			c.unpark(w)
 		case taskTick:

@@ -19,6 +19,7 @@ const (
 	onHandlers             // pool: open and message events
 	onTicks                // pool: ticks
 	onCloses               // pool: close events
+	onInflates             // pool: long compressed messages, which cost processor time
 )
 
 // worker is a goroutine that takes turns with connections: what it is there for, and its buffers.
@@ -29,6 +30,8 @@ type worker struct {
 	stage state      // of the connection in hand, as it was when last looked at
 	buf   []byte     // for one read
 	dec   decoder    // for a connection that has nothing half received
+
+	tailed []byte // for a compressed message and its tail
 
 	// running is the kind of handlers that was called last, for the watcher to blame.
 	running atomic.Pointer[slowness]
@@ -73,7 +76,7 @@ func (w *worker) timed(s *slowness, start time.Time) {
 
 // pool runs what was handed over.
 type pool struct {
-	handlers, ticks, closes lane
+	handlers, ticks, closes, inflates lane
 }
 
 // lane is a share of the pool: goroutines, up to a limit, that come when there is work and go when

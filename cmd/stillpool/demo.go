@@ -90,23 +90,31 @@ func who(c *server.Conn) []slog.Attr {
 	return []slog.Attr{slog.Uint64("conn", c.ID()), slog.String("remote", c.RemoteAddr().String())}
 }
 
+// compressions are the values of --compression.
+var compressions = map[string]server.Compression{
+	"off":     {},
+	"on":      {Enabled: true},
+	"context": {Enabled: true, ContextTakeover: true},
+}
+
 // echo are the options of /echo: every message back as it came.
-func echo(writeTimeout time.Duration, origins []string) server.Options {
+func echo(writeTimeout time.Duration, origins []string, compression server.Compression) server.Options {
 	return server.Options{
 		WriteTimeout: writeTimeout,
 		Origins:      origins,
 		MaxMessage:   maxEcho,
 		// Reading stops while more than half of the backlog waits, so this takes the largest
 		// message and its header while one like it is being read.
-		Backlog:   2*maxEcho + 64,
-		OnMessage: func(c *server.Conn, m server.Message) { c.Write(m.Kind, m.Data) },
+		Backlog:     2*maxEcho + 64,
+		Compression: compression,
+		OnMessage:   func(c *server.Conn, m server.Message) { c.Forward(m) },
 	}
 }
 
 // mount makes srv serve the demonstration.
-func (d *demo) mount(srv *server.Server, every, writeTimeout time.Duration, origins []string) {
+func (d *demo) mount(srv *server.Server, every, writeTimeout time.Duration, origins []string, compression server.Compression) {
 	ticked := srv.Handle("/ws", d.ws(every, writeTimeout, origins))
-	echoed := srv.Handle("/echo", echo(writeTimeout, origins))
+	echoed := srv.Handle("/echo", echo(writeTimeout, origins, compression))
 	srv.Handler = newPage(func() counts {
 		s := srv.Stats()
 		return counts{

@@ -40,6 +40,7 @@ var flagTable = []struct {
 	{"poller", "Poller", "epoll", "easygo", "easygo"},
 	{"reuse-port", "ReusePort", false, "true", true},
 	{"origins", "Origins", []string(nil), "https://a.example,null", []string{"https://a.example", "null"}},
+	{"compression", "Compression", "on", "context", "context"},
 	{"log-level", "LogLevel", "info", "debug", "debug"},
 	{"log-format", "LogFormat", "text", "json", "json"},
 	{"profile", "Profile", "", "heap", "heap"},

@@ -22,6 +22,7 @@ type serveCmd struct {
 	Poller       string        `default:"epoll" enum:"epoll,easygo" env:"STILLPOOL_POLLER" help:"What waits for the sockets: ${enum}."`
 	ReusePort    bool          `env:"STILLPOOL_REUSE_PORT" help:"Let several processes share the port (SO_REUSEPORT)."`
 	Origins      []string      `env:"STILLPOOL_ORIGINS" placeholder:"ORIGIN" help:"Further origins whose pages may connect, like https://*.example.com:*; repeatable, or with commas."`
+	Compression  string        `default:"on" enum:"off,on,context" env:"STILLPOOL_COMPRESSION" help:"permessage-deflate on /echo, where the client offers it: off, on, or with the context kept from message to message."`
 	LogLevel     string        `default:"info" enum:"debug,info,warn,error" env:"STILLPOOL_LOG_LEVEL" help:"How much to log: ${enum}."`
 	LogFormat    string        `default:"text" enum:"text,json" env:"STILLPOOL_LOG_FORMAT" help:"How to log: ${enum}."`
 	Profile      string        `default:"" enum:",cpu,heap,allocs,mutex,block,goroutine,threads,trace,clock" env:"STILLPOOL_PROFILE" placeholder:"MODE" help:"Write a profile: cpu, heap, allocs, mutex, block, goroutine, threads, trace or clock."`

@@ -72,7 +72,7 @@ func (s *serveCmd) serve(l net.Listener, maxConns int, logger *slog.Logger, sign
 		Workers:  s.Workers,
 		MaxConns: maxConns,
 	}
-	d.mount(srv, s.Every, s.WriteTimeout, allowedOrigins(l.Addr(), s.Origins))
+	d.mount(srv, s.Every, s.WriteTimeout, allowedOrigins(l.Addr(), s.Origins), compressions[s.Compression])
 
 	ctx, cancel := context.WithCancel(context.Background())
 	var reports sync.WaitGroup

@@ -1,0 +1,253 @@
+package server
+
+import (
+	"bytes"
+	"sync"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+)
+
+// This file is a connection's side of compression: deflate.go and inflate.go do the work, and here is
+// when, by whom and within which bounds. What goes out, any goroutine may deflate; what comes in, the
+// holder of the turn inflates.
+
+const (
+	// maxOutWindow is how much of the server's window is used and kept when it lives on. The compressor
+	// has to be shown it for each message: 4 KiB cost 5 µs, 32 KiB 27 µs, for 2 bytes in 190.
+	maxOutWindow = 4 << 10
+	// longDeflate is the length from which compressing a message takes long: a millisecond for each
+	// half megabyte. Only as many at once as half the processors; the others go as they are.
+	longDeflate = 64 << 10
+	// longInflate is the length to which a message is inflated where it was found, and shortDeflated
+	// that to which this is tried. Longer ones wait for the lane of the pool that has half the
+	// processors, so that bombs can't have all of them.
+	longInflate   = 64 << 10
+	shortDeflated = 8 << 10
+)
+
+// windows live on between the messages of a connection with context takeover.
+type windows struct {
+	mu  sync.Mutex // held from compressing a message until it is queued; comes before Conn.mu
+	out []byte     // the end of what the server said
+	in  []byte     // the end of what the client said; belongs to the holder of the turn
+}
+
+// compresses tells whether a message of n bytes is to be compressed.
+func (c *Conn) compresses(n int) bool {
+	return c.deflate.out != 0 && n > 0 && n >= c.ep.opts.Compression.MinSize
+}
+
+// deflateBuffer has room for the longest frame that is compressed on the heap.
+type deflateBuffer [maxHeader + longDeflate + len(flushTail)]byte
+
+var deflateBuffers = sync.Pool{New: func() any { return new(deflateBuffer) }}
+
+// writeDeflated compresses a message and sends it, or sends it as it is if that is shorter.
+func (c *Conn) writeDeflated(op ws.OpCode, data []byte, l lease) (Outcome, error) {
+	if len(data) > longDeflate {
+		return c.writeLongDeflated(op, data, l)
+	}
+	buf := deflateBuffers.Get().(*deflateBuffer)
+	defer deflateBuffers.Put(buf)
+	return c.deflateInto(buf[:], lease{}, op, data, l)
+}
+
+func (c *Conn) writeLongDeflated(op ws.OpCode, data []byte, l lease) (Outcome, error) {
+	srv := c.loop.srv
+	if !srv.deflating.enter() {
+		c.loop.stats.deflateSkipped.Add(1)
+		return c.writePlain(op, data, l)
+	}
+	defer srv.deflating.leave()
+	size := maxHeader + len(data) + len(flushTail)
+	if r := reserve(size); r != nil {
+		defer r.release()
+		return c.deflateInto(r.mem, lease{region: r}, op, data, l)
+	}
+	return c.deflateInto(make([]byte, size), lease{forever: true}, op, data, l)
+}
+
+// deflateInto builds the frame in buf, which stays as it is for as long as has says.
+func (c *Conn) deflateInto(buf []byte, has lease, op ws.OpCode, data []byte, l lease) (Outcome, error) {
+	var window []byte
+	if c.deflate.keepOut {
+		w := c.ext.windows
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		window = w.out
+	}
+	deflated, shorter := squeeze(buf[maxHeader:], data, window, c.deflate.out, c.ep.opts.Compression.Level)
+	if !shorter {
+		return c.writePlain(op, data, l)
+	}
+	var header [maxHeader]byte
+	n := copy(buf, appendDeflatedHeader(header[:0], op, len(deflated)))
+	start := maxHeader - n // the header goes right before the payload
+	copy(buf[start:], header[:n])
+	return c.sendDeflated(buf[start:maxHeader+len(deflated)], data, has)
+}
+
+// sendDeflated sends a compressed frame, and notes what it said. The window's lock is held, if there
+// is one.
+func (c *Conn) sendDeflated(frame, said []byte, l lease) (Outcome, error) {
+	c.mu.Lock()
+	outcome, err := c.sendFrame(nil, frame, l)
+	c.mu.Unlock()
+	if outcome == Refused {
+		return outcome, err
+	}
+	c.loop.stats.deflatedOut.Add(1)
+	c.loop.stats.saidOut.Add(uint64(len(said)))
+	if c.deflate.keepOut {
+		w := c.ext.windows
+		w.out = slide(w.out, said, c.deflate.outWindow())
+	}
+	return outcome, err
+}
+
+// sendPrepared sends the compressed form of a prepared message, which all connections share whose
+// windows are of one size. It refers to nothing before it, so it fits each of them.
+func (c *Conn) sendPrepared(p *Prepared) (Outcome, error) {
+	frame := p.deflatedFrame(c.deflate.out)
+	if frame == nil {
+		return c.sendPlain(p)
+	}
+	if c.deflate.keepOut {
+		c.ext.windows.mu.Lock()
+		defer c.ext.windows.mu.Unlock()
+	}
+	return c.sendDeflated(frame, p.payload(), lease{forever: true})
+}
+
+// dropWindows gives the windows back. The holder of the turn calls it, at the end.
+func (c *Conn) dropWindows() {
+	c.loop.srv.windows.give(c.deflate.cost())
+	if c.deflate.cost() > 0 {
+		w := c.ext.windows
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.in, w.out = nil, nil
+	}
+}
+
+// inflateHere inflates a message where it was found and hands it on. It tells that the message is too
+// long for that, and nothing was done.
+func (c *Conn) inflateHere(w *worker, m Message) (tooLong bool) {
+	text := texts.Get().(*[longInflate]byte)
+	defer texts.Put(text)
+	tailed := append(append(w.tailed[:0], m.Data...), inflateTail...)
+	w.tailed = tailed[:0]
+	i := inflation{src: tailed, window: c.inWindow(), dst: text[:0:min(len(text), c.ep.opts.MaxMessage+1)]}
+	whole, err := i.run()
+	switch {
+	case err == nil && !whole && c.ep.opts.MaxMessage >= longInflate:
+		return true
+	case err == nil && !whole:
+		err = errTooBig
+	case err == nil:
+		err = c.understood(m.Kind, i.dst)
+	}
+	if err != nil {
+		c.fail(w, err)
+		return false
+	}
+	m.Data = i.dst
+	if w.role != onLoop {
+		m.Data = bytes.Clone(m.Data) // the buffer is too large to be held while a handler blocks
+	}
+	c.handle(w, m)
+	return false
+}
+
+// texts are where short messages are inflated to.
+var texts = sync.Pool{New: func() any { return new([longInflate]byte) }}
+
+// understood takes an inflated message into the window.
+func (c *Conn) understood(kind Kind, text []byte) error {
+	if kind == Text && !utf8.Valid(text) {
+		return errInvalidUTF8
+	}
+	c.loop.stats.deflatedIn.Add(1)
+	c.loop.stats.saidIn.Add(uint64(len(text)))
+	if c.deflate.keepIn {
+		w := c.ext.windows
+		w.in = slide(w.in, text, c.deflate.inWindow())
+	}
+	return nil
+}
+
+func (c *Conn) inWindow() []byte {
+	if !c.deflate.keepIn {
+		return nil
+	}
+	return c.ext.windows.in
+}
+
+// inflateParked inflates a long message that waits for it. Then it waits for its handler.
+func (c *Conn) inflateParked(w *worker) {
+	p := &c.in.parked
+	text, err := c.inflateLong(p)
+	if err == nil {
+		err = c.understood(p.msg.Kind, text.msg.Data)
+	}
+	// What came behind it is counted with it, and stays.
+	behind := int64(len(c.in.rest))
+	p.taken -= behind
+	text.taken += behind
+	p.drop(&c.loop.srv.inbound)
+	*p = text
+	if err != nil {
+		p.drop(&c.loop.srv.inbound)
+		c.mu.Lock()
+		c.state &^= stParked
+		c.mu.Unlock()
+		c.fail(w, err)
+	}
+}
+
+// inflateLong makes a plain message of a compressed one. Memory is taken as the text comes, so a bomb
+// ends at the limit having had that much and no more.
+func (c *Conn) inflateLong(p *parked) (text parked, err error) {
+	most := c.ep.opts.MaxMessage + 1
+	text.msg.Kind = p.msg.Kind
+	text.msg.region = reserve(most)
+	i := inflation{src: append(p.msg.Data, inflateTail...), window: c.inWindow()}
+	charge := func(n int) error {
+		if !c.loop.srv.inbound.takeFair(int64(n)-text.taken, text.taken) {
+			return errNoBudget
+		}
+		text.taken = int64(n)
+		return nil
+	}
+	if r := text.msg.region; r != nil {
+		i.dst, i.charge = r.mem[:0:most], charge
+	} else if err := charge(most); err != nil { // without reservations it must be taken at once
+		return text, err
+	} else {
+		i.dst = make([]byte, 0, most)
+	}
+	whole, err := i.run()
+	if err == nil && !whole {
+		err = errTooBig
+	}
+	text.msg.Data = i.dst
+	return text, err
+}
+
+// gate lets so many in at once, and nobody wait.
+type gate struct {
+	limit  int32
+	inside atomic.Int32
+}
+
+func (g *gate) enter() bool {
+	if g.inside.Add(1) > g.limit {
+		g.inside.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (g *gate) leave() { g.inside.Add(-1) }

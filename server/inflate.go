@@ -1,0 +1,89 @@
+package server
+
+import (
+	"bytes"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/flate"
+)
+
+// This file is pure: it inflates a compressed message (RFC 7692 section 7.2.2), within its limits.
+// Any goroutine may run it.
+
+// inflateTail stands behind a compressed message: the four bytes that the peer left out, and an empty
+// last block, so that the inflater sees the end of the stream and not a torn one.
+const inflateTail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
+
+// inflater is a flate reader with what it reads from. It is 35 KB, so it is pooled, and nobody keeps one
+// while a handler runs.
+type inflater struct {
+	flate io.ReadCloser
+	src   *bytes.Reader
+}
+
+var inflaters = sync.Pool{New: func() any {
+	src := bytes.NewReader(nil)
+	return &inflater{flate: flate.NewReader(src), src: src}
+}}
+
+// inflation is a message on its way.
+type inflation struct {
+	src    []byte // compressed, with the tail behind it
+	window []byte // what it may refer back to, of the client's messages before it
+	dst    []byte // what there is of it; the capacity is more than it may become
+	// charge is asked before dst has so many bytes, if it is not nil.
+	charge func(n int) error
+}
+
+const (
+	// inflateStep is how much is inflated at once.
+	inflateStep = 64 << 10
+	// maxStreams bounds the blocks of a message that say that they are the last, for each costs a
+	// window's copying.
+	maxStreams = 1024
+)
+
+// run inflates until the message is whole, which it tells, or dst is full.
+func (m *inflation) run() (whole bool, err error) {
+	f := inflaters.Get().(*inflater)
+	defer inflaters.Put(f)
+	f.src.Reset(m.src)
+	defer f.src.Reset(nil)
+	f.reset(m.window)
+	for streams := 1; len(m.dst) < cap(m.dst); {
+		switch err := m.step(f); {
+		case err == io.EOF && f.src.Len() == 0:
+			return true, nil
+		case err == io.EOF && streams < maxStreams:
+			// Section 7.2.3.4: a block may have its BFINAL bit set, and others follow.
+			streams++
+			f.reset(lastOf(m.window, m.dst, 1<<maxWindowBits))
+		case err == io.EOF:
+			return false, errDeflate
+		case err != nil:
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+func (f *inflater) reset(window []byte) {
+	f.flate.(flate.Resetter).Reset(f.src, window) // its error is always nil
+}
+
+func (m *inflation) step(f *inflater) error {
+	n := len(m.dst)
+	room := m.dst[n:min(n+inflateStep, cap(m.dst))]
+	if m.charge != nil {
+		if err := m.charge(n + len(room)); err != nil {
+			return err
+		}
+	}
+	n, err := f.flate.Read(room)
+	m.dst = m.dst[:len(m.dst)+n]
+	if err != nil && err != io.EOF {
+		return errDeflate
+	}
+	return err
+}
