@@ -123,7 +123,7 @@ func TestLifeHandlePanics(t *testing.T) {
 		"a long write time":     {"/9", Options{WriteTimeout: maxTimer + 1}},
 		"a long message time":   {"/12", Options{MessageTimeout: maxTimer + 1}},
 		"a huge message":        {"/13", Options{MaxMessage: maxMaxMessage + 1}},
-		"a negative size":       {"/14", Options{Compression: Compression{MinSize: -1}}},
+		"a negative least":      {"/14", Options{Compression: Compression{MinSize: -1}}},
 		"a small window":        {"/15", Options{Compression: Compression{WindowBits: 7}}},
 		"a large window":        {"/16", Options{Compression: Compression{WindowBits: 16}}},
 		"a negative level":      {"/17", Options{Compression: Compression{Level: -1}}},
