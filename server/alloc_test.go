@@ -136,10 +136,10 @@ func TestInvariant7Upgrade(t *testing.T) {
 		r, answer := new(Request), make([]byte, 0, 1024)
 		n := testing.AllocsPerRun(100, func() {
 			raw, _, _ := cutHead(head, 0)
-			err := r.parse(raw)
-			if r.agreed, err = ep.judge(&r.head); err != nil {
-				t.Fatal(err)
-			}
+			must(t, r.parse(raw))
+			var err error
+			r.agreed, err = ep.judge(&r.head)
+			must(t, err)
 			answer = appendUpgrade(answer[:0], r.head.key, &r.agreed)
 		})
 		if n != 0 {
