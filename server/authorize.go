@@ -140,13 +140,6 @@ func (c *Conn) parkQuestion(ep *Endpoint, r *Request, rest []byte) error {
 	return nil
 }
 
-// dropQuestion forgets a handshake that was refused while it waited, so that its connection can end
-// without a worker. The lock is held.
-func (c *Conn) dropQuestion() {
-	c.state &^= stParked | stAsking
-	c.dropInbound()
-}
-
 // authorize asks about the handshake that waited, and goes on with it as with any other. The holder
 // of the turn runs it, a worker of the handlers' lane.
 func (c *Conn) authorize(w *worker) {

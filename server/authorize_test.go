@@ -282,7 +282,7 @@ func TestAuthorizeShutdown(t *testing.T) {
 	for _, orderly := range []bool{true, false} {
 		t.Run(fmt.Sprintf("orderly %v", orderly), func(t *testing.T) {
 			onPollers(t, func(t *testing.T, s *Server) {
-				s.Workers = 1 // so the second one waits in the lane
+				s.Workers, s.HandshakeTimeout = 1, time.Hour // so the second one waits in the lane, and neither for that time
 				entered := make(chan struct{}, 2)
 				s.Handle("/ws", Options{
 					OnOpen:    func(*Conn, *Request) { t.Error("it is opened") },

@@ -160,7 +160,8 @@ func isClosed(c chan struct{}) bool {
 	}
 }
 
-// insideHandler tells whether the calling goroutine runs one of the calls of deliver.go.
+// insideHandler tells whether the calling goroutine runs one of the calls of deliver.go or
+// authorize.go.
 func insideHandler() bool {
 	pcs := make([]uintptr, 64)
 	n := runtime.Callers(2, pcs)

@@ -7,8 +7,8 @@ import (
 	"net/http"
 )
 
-// This file is pure: whether a request is a handshake that an endpoint takes, what the two agree on,
-// and the answer that says so (RFC 6455 section 4.2).
+// This file knows a request and no connection: whether it is a handshake that an endpoint takes, what
+// the two agree on, and the answer that says so (RFC 6455 section 4.2).
 
 // agreement is what a handshake settles beside the upgrade itself.
 type agreement struct {

@@ -82,10 +82,11 @@ const (
 type Options struct {
 	// Authorize, if there is one, has the last word on a handshake that is right in all else: nil lets
 	// it in, and any error is a refusal, a *Denial with an answer of its own choice, another with 403
-	// and nothing of the error's. It may take as long as is left of Server.HandshakeTimeout, at the end
-	// of which its context ends too, and the peer is told 503. It runs on the pool that Server.Workers
-	// bounds, or, for a request that net/http has read, on that request's goroutine and with that
-	// request's context. Remember passes on to OnOpen what it learns.
+	// and nothing of the error's. It may take as long as is left of Server.HandshakeTimeout; then, or
+	// when the server shuts down, the peer is told 503, its context ends, and its result is dropped.
+	// It runs on the pool that Server.Workers bounds, or, for a request that net/http has read, on that
+	// request's goroutine and for as long as that request's context says. Remember passes on to OnOpen
+	// what it learns. One that panics is logged, and the peer told 500.
 	Authorize func(r *http.Request) error
 	// OnOpen is called when a connection is open. It may send. The request is valid until it
 	// returns.

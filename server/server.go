@@ -32,9 +32,9 @@ type Server struct {
 	Poller netpoll.Backend
 	// Loops is how many event loops share the connections. 0 is one for every two processors.
 	Loops int
-	// Workers bounds the goroutines for handlers that proved slow: so many of them may block at
-	// once and cost nobody else anything. 0 is 1024. Ticks and close events that prove slow have
-	// an eighth of that each beside it, which blocking message handlers can't take.
+	// Workers bounds the goroutines for Options.Authorize and for handlers that proved slow: so many
+	// of them may block at once and cost nobody else anything. 0 is 1024. Ticks and close events that
+	// prove slow have an eighth of that each beside it, which these can't take.
 	Workers int
 	// ReusePort lets several processes share the port of ListenAndServe (SO_REUSEPORT).
 	ReusePort bool

@@ -71,7 +71,7 @@ func (c *Conn) nextTask(w *worker) task {
 	}
 	c.settle()
 	if c.state.has(stAsking) && c.state.has(stLinger|stDead) {
-		c.dropQuestion()
+		c.state &^= stParked | stAsking // it was refused while it waited, and can end without a worker
 	}
 	if c.state.has(stDead) && (!c.state.has(stParked) || c.loop.srv.cutOff()) {
 		return taskFinish
