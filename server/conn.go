@@ -36,6 +36,7 @@ type Conn struct {
 	// handshake, then the next tick, and once closing the end of the close. Guarded by mu.
 	at    wheel.Time
 	heard wheel.Time // when bytes last came; guarded by mu
+	began wheel.Time // when what is half received (stHalf) did; guarded by mu
 
 	deflate deflation // as agreed at the upgrade; then never changed
 
@@ -95,6 +96,7 @@ const (
 	stTickJob  // is in the queue of the ticks' lane
 	stInflates // is in the queue of the lane that inflates
 	stQueued   // is in the loop's queue
+	stHalf     // a message or frame is half received
 	stCork     // sends gather until the end of the read
 	stWriting  // the poller is asked for writability
 )

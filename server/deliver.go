@@ -16,7 +16,7 @@ var inbounds = sync.Pool{New: func() any { return new(inbound) }}
 // the connection has had its share of the turn.
 func (c *Conn) frames(w *worker, p []byte) {
 	d := c.decoder(w)
-	corked := false
+	corked, fresh := false, false
 	for n := 0; len(p) > 0 && !w.stage.has(stCloseTaken|stLinger|stDead); n++ {
 		if n == turnUnits {
 			w.yield = true
@@ -31,6 +31,7 @@ func (c *Conn) frames(w *worker, p []byte) {
 		if !u.ok {
 			break
 		}
+		fresh = fresh || !u.op.IsControl()
 		// Only on a loop, where handlers are quick: elsewhere an answer would wait for the next one.
 		if len(rest) > 0 && !corked && w.role == onLoop {
 			corked = true
@@ -47,7 +48,25 @@ func (c *Conn) frames(w *worker, p []byte) {
 		c.behindClose(w)
 		p = nil
 	}
+	c.noteHalf(w, d, fresh)
 	c.keepAside(w, d, p)
+}
+
+// noteHalf notes since when something is half received. A fresh one began when what was before it
+// was complete.
+func (c *Conn) noteHalf(w *worker, d *decoder, fresh bool) {
+	half := !d.idle()
+	if half == w.stage.has(stHalf) && !(half && fresh) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state &^= stHalf; half {
+		c.state |= stHalf
+		c.began = w.now
+		c.placeSooner()
+	}
+	w.stage = c.state
 }
 
 // decoder is the connection's own if something is half received, and otherwise the worker's.
@@ -157,6 +176,9 @@ func (c *Conn) message(w *worker, d *decoder, u unit) (waits bool) {
 
 // handle gives a message to its handler.
 func (c *Conn) handle(w *worker, m Message) {
+	if m.region != nil {
+		c.loop.srv.trim.note(c.loop.srv, trimLarge)
+	}
 	if c.ep.opts.OnMessage != nil {
 		c.callMessage(w, m)
 		w.stage = c.snapshot()

@@ -65,5 +65,6 @@ var (
 	errInvalidUTF8 = &ProtocolError{CodeInvalidPayload, "invalid UTF-8"}          // 8.1
 	errTooBig      = &ProtocolError{CodeTooBig, "message over the limit"}         // 7.4.1
 	errDeflate     = &ProtocolError{CodeInvalidPayload, "compressed data broken"} // RFC 7692 section 7.2.2
+	errSlowMessage = &ProtocolError{CodePolicy, "message took too long"}
 	errNoBudget    = &ProtocolError{CodeTryAgain, "server out of memory for messages"}
 )

@@ -18,9 +18,10 @@ const (
 
 	defaultUserTimeout = 30 * time.Second
 
-	defaultMaxMessage   = 1 << 20
-	defaultWriteTimeout = 10 * time.Second
-	defaultBacklog      = 1 << 20
+	defaultMaxMessage     = 1 << 20
+	defaultMessageTimeout = time.Minute
+	defaultWriteTimeout   = 10 * time.Second
+	defaultBacklog        = 1 << 20
 )
 
 // Bounds that are not worth a field.
@@ -96,6 +97,9 @@ type Options struct {
 	// MaxMessage bounds a message from the peer, in bytes, over all its fragments; past it the
 	// connection is closed with 1009. 0 is 1 MiB.
 	MaxMessage int
+	// MessageTimeout closes a connection with 1008 when a message or frame is still not whole so long
+	// after it began: half of one takes of Server.InboundBudget. 0 is 1 min; negative is never.
+	MessageTimeout time.Duration
 	// IdleTimeout closes a connection with 1001 when nothing, not even a pong, came from the peer
 	// for so long. 0 is never.
 	IdleTimeout time.Duration
@@ -147,6 +151,26 @@ type Compression struct {
 	Level int
 }
 
+// Bound is the most memory, in bytes, that one connection can make the server hold, whatever its peer
+// does: what it sent, what waits for it, and its windows. It holds while the program sends no message
+// longer than Backlog. What the kernel holds comes beside it (SendBuffer), and what all connections
+// hold together is bounded by Server.InboundBudget, OutboundBudget and WindowBudget.
+func (o Options) Bound() int64 {
+	o, _, err := o.withDefaults()
+	if err != nil {
+		return 0 // Server.Handle would not have it
+	}
+	const connection = 1 << 10 // the record, what is kept of the stream, and a control frame or two
+	n := connection + int64(o.MaxMessage) + 2*readBuffer + int64(o.Backlog)
+	if c := o.Compression; c.Enabled {
+		n += (&decoder{limit: int64(o.MaxMessage)}).most(true) + chargeStep // beside what it inflates to
+		if c.ContextTakeover {
+			n += deflation{out: uint8(c.WindowBits), in: maxWindowBits, keepOut: true, keepIn: true}.cost()
+		}
+	}
+	return n
+}
+
 // Check tells what is wrong with o, and what Server.Handle would panic with: limits that are
 // negative or out of bounds, malformed patterns and subprotocols. It is for options that come from
 // outside the program.
@@ -171,6 +195,7 @@ func (c *Compression) check() error {
 // withDefaults checks o and fills in what was left zero. What it finds wrong is the programmer's.
 func (o Options) withDefaults() (Options, []originPattern, error) {
 	o.MaxMessage = orDefault(o.MaxMessage, defaultMaxMessage)
+	o.MessageTimeout = orDefault(o.MessageTimeout, defaultMessageTimeout)
 	o.WriteTimeout = orDefault(o.WriteTimeout, defaultWriteTimeout)
 	o.Backlog = orDefault(o.Backlog, defaultBacklog)
 	if o.MaxMessage < 0 || o.Backlog < 0 || o.SendBuffer < 0 || o.Every < 0 || o.IdleTimeout < 0 {
@@ -182,7 +207,7 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	if err := o.Compression.check(); err != nil {
 		return o, nil, err
 	}
-	if max(o.IdleTimeout, o.WriteTimeout) > maxTimer {
+	if max(o.IdleTimeout, o.WriteTimeout, o.MessageTimeout) > maxTimer {
 		return o, nil, fmt.Errorf("server: timeout longer than %v", maxTimer)
 	}
 	for _, p := range o.Subprotocols {

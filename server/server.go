@@ -54,11 +54,12 @@ type Server struct {
 	// too. 0 is 30 s; negative leaves it to the kernel.
 	UserTimeout time.Duration
 	// InboundBudget bounds, in bytes, all half-received messages and handshakes of the process
-	// together; a handshake over it is told 503, and a message over it closes its connection with
-	// 1013. 0 is 256 MiB.
+	// together, and one connection to as much as is left for all others. A handshake over it is told
+	// 503, and a message over it closes its connection with 1013. 0 is 256 MiB.
 	InboundBudget int64
-	// OutboundBudget bounds, in bytes, all that waits in the process for peers to read. 0 is
-	// 256 MiB.
+	// OutboundBudget bounds, in bytes, all that waits in the process for peers to read, and one
+	// connection to as much as is left for all others: those that have most waiting are refused more
+	// first. 0 is 256 MiB.
 	OutboundBudget int64
 	// WindowBudget bounds, in bytes, the windows of all connections with Compression.ContextTakeover.
 	// When it is spent, further connections are agreed with without context takeover. 0 is 256 MiB.

@@ -35,7 +35,11 @@ func (c *Conn) expire(now wheel.Time) {
 		c.stageExpired()
 	case c.waits() && c.writeTimeout() > 0 && !now.Before(c.out.oldest()+c.writeTimeout()):
 		c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrWriteTimeout})
-	case !c.inStage() && c.idleTimeout() > 0 && !now.Before(c.heard+c.idleTimeout()):
+	case c.halfReceived() && c.messageTimeout() > 0 && !now.Before(c.began+c.messageTimeout()):
+		c.loop.stats.badInput.Add(1)
+		c.startClose(Closing{Cause: BadInput, Code: errSlowMessage.Code, Reason: errSlowMessage.Reason, Err: errSlowMessage})
+		c.lastWords()
+	case c.listens() && !now.Before(c.heard+c.idleTimeout()):
 		c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
 	}
 }
@@ -124,8 +128,11 @@ func (c *Conn) placeSooner() {
 	if d := c.writeTimeout(); d > 0 && c.waits() {
 		until(c.out.oldest() + d)
 	}
-	if d := c.idleTimeout(); d > 0 && !c.inStage() {
-		until(c.heard + d)
+	if d := c.messageTimeout(); d > 0 && c.halfReceived() {
+		until(c.began + d)
+	}
+	if c.listens() {
+		until(c.heard + c.idleTimeout())
 	}
 	if wait != never {
 		c.loop.sooner(c.slot, now+wait)
@@ -138,6 +145,18 @@ func (c *Conn) writeTimeout() wheel.Time {
 	}
 	return ticksOf(c.ep.opts.WriteTimeout)
 }
+
+func (c *Conn) halfReceived() bool { return c.state.has(stHalf) && !c.inStage() }
+
+func (c *Conn) messageTimeout() wheel.Time {
+	if c.ep == nil || c.ep.opts.MessageTimeout < 0 {
+		return 0
+	}
+	return ticksOf(c.ep.opts.MessageTimeout)
+}
+
+// listens tells whether the idle timeout runs. Who is not read because it does not read can't be heard.
+func (c *Conn) listens() bool { return c.idleTimeout() > 0 && !c.inStage() && !c.congested() }
 
 func (c *Conn) idleTimeout() wheel.Time {
 	if c.ep == nil {
