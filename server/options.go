@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -77,6 +78,13 @@ const (
 // else anything. A handler that panics is logged and
 // its connection closed with 1011.
 type Options struct {
+	// Authorize, if there is one, has the last word on a handshake that is right in all else: nil lets
+	// it in, and any error is a refusal, a *Denial with an answer of its own choice, another with 403
+	// and nothing of the error's. It may take as long as is left of Server.HandshakeTimeout, at the end
+	// of which its context ends too, and the peer is told 503. It runs on the pool that Server.Workers
+	// bounds, or, for a request that net/http has read, on that request's goroutine and with that
+	// request's context. Remember passes on to OnOpen what it learns.
+	Authorize func(r *http.Request) error
 	// OnOpen is called when a connection is open. It may send. The request is valid until it
 	// returns.
 	OnOpen func(c *Conn, r *Request)
@@ -121,8 +129,8 @@ type Options struct {
 	// Origins are further origins whose pages may connect, beside the server's own (the origin
 	// whose host and port are those of the Host header). Requests without an Origin header are
 	// allowed; browsers always send one. A pattern is scheme://host[:port], where the host may
-	// begin with "*." for any subdomain and the port may be "*" for any; "null" for pages without
-	// an origin; or "*" for all.
+	// begin with "*." for any subdomain and the port may be "*" for any; the same without a scheme,
+	// for both http and https; "null" for pages without an origin; or "*" for all.
 	Origins []string
 	// Subprotocols are what the endpoint speaks, best first. The best one that the client offers
 	// is agreed on; with none in common, none is.
@@ -218,7 +226,7 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	patterns := make([]originPattern, len(o.Origins))
 	for i, s := range o.Origins {
 		var err error
-		if patterns[i], err = parseOrigin(s); err != nil {
+		if patterns[i], err = parseOriginPattern(s); err != nil {
 			return o, nil, err
 		}
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,8 +45,8 @@ type Server struct {
 	// MaxHeaderBytes bounds the head of a handshake or of the first plain request of a connection;
 	// a longer one is told 431. 0 is 8 KiB.
 	MaxHeaderBytes int
-	// HandshakeTimeout bounds the time from accept to a whole head; a slower one is told 408.
-	// 0 is 10 s.
+	// HandshakeTimeout bounds the time from accept to a whole head; a slower one is told 408. It
+	// bounds Options.Authorize too; there the peer is told 503. 0 is 10 s.
 	HandshakeTimeout time.Duration
 	// CloseTimeout bounds the wait for the answer to a close frame. 0 is 5 s.
 	CloseTimeout time.Duration
@@ -74,13 +75,15 @@ type Server struct {
 	inbound, outbound, windows budget
 	trim                       trimmer
 	pool                       pool
-	deflating                  gate // long messages that are being compressed
+	deflating                  turnstile // long messages that are being compressed
 	ids                        atomic.Uint64
 	conns                      atomic.Int64
-	exhausted                  atomic.Bool // an acceptor rests for want of a descriptor
-	stopping                   atomic.Bool // Shutdown or Close was called
-	sealed                     atomic.Bool // since then the last acceptor has ended: no connection comes any more
-	cut                        atomic.Bool // Close was called, or the time of Shutdown is over
+	exhausted                  atomic.Bool     // an acceptor rests for want of a descriptor
+	stopping                   atomic.Bool     // Shutdown or Close was called
+	sealed                     atomic.Bool     // since then the last acceptor has ended: no connection comes any more
+	cut                        atomic.Bool     // Close was called, or the time of Shutdown is over
+	wanted                     context.Context // until Shutdown or Close: what a handshake waits for
+	unwanted                   context.CancelFunc
 
 	begin     sync.Once
 	beginErr  error
@@ -215,6 +218,7 @@ func (s *Server) open() error {
 		return err
 	}
 	s.started = time.Now()
+	s.wanted, s.unwanted = context.WithCancel(context.Background())
 	s.inbound.limit = orDefault(s.InboundBudget, defaultInboundBudget)
 	s.outbound.limit = orDefault(s.OutboundBudget, defaultOutboundBudget)
 	s.windows.limit = orDefault(s.WindowBudget, defaultWindowBudget)

@@ -70,6 +70,9 @@ func (c *Conn) nextTask(w *worker) task {
 		return taskNone // the descriptor was given away; the turn is kept for ever
 	}
 	c.settle()
+	if c.state.has(stAsking) && c.state.has(stLinger|stDead) {
+		c.dropQuestion()
+	}
 	if c.state.has(stDead) && (!c.state.has(stParked) || c.loop.srv.cutOff()) {
 		return taskFinish
 	}
@@ -166,7 +169,7 @@ func (c *Conn) turn(w *worker, t task) {
 		case taskInflate:
 			c.inflateParked(w)
 		case taskParked:
-			c.unpark(w)
+			c.parkedEvent(w)
 		case taskTick:
 			c.tick(w)
 		case taskRead:
@@ -189,6 +192,15 @@ func (c *Conn) turn(w *worker, t task) {
 			t = c.nextTask(w)
 		}
 		c.mu.Unlock()
+	}
+}
+
+// parkedEvent goes on with what waited for a worker.
+func (c *Conn) parkedEvent(w *worker) {
+	if c.in.parked.asks != nil {
+		c.authorize(w)
+	} else {
+		c.unpark(w)
 	}
 }
 
@@ -254,6 +266,10 @@ func (c *Conn) goexited(w *worker) {
 	case !c.state.has(stTurn):
 	case c.state.has(stGone):
 		c.leave() // it was the close handler
+	case !c.state.has(stOpen):
+		c.state &^= stAsking // it was Authorize
+		c.refuse(errFailed)
+		c.letGo()
 	default:
 		c.startClose(Closing{Cause: Panicked, Code: CodeInternal, Reason: "internal error"})
 		c.state &^= stCork
