@@ -9,6 +9,17 @@ import (
 // leftOut says why a client does not take part.
 var leftOut = map[string]error{}
 
+// takesPart leaves the test out if the client is not there, or fails it if it must be.
+func (c client) takesPart(t *testing.T) {
+	t.Helper()
+	switch missing := leftOut[c.name]; {
+	case missing != nil && os.Getenv("STILLPOOL_REQUIRE_ALL") == "1":
+		t.Fatalf("%v, and STILLPOOL_REQUIRE_ALL is 1", missing)
+	case missing != nil:
+		t.Skipf("left out: %v", missing)
+	}
+}
+
 func TestMain(m *testing.M) {
 	os.Exit(withClients(m))
 }
@@ -18,10 +29,6 @@ func withClients(m *testing.M) int {
 	chromium, err := findChromium()
 	note("chromium", err)
 	note("node", findNode())
-	if len(leftOut) > 0 && os.Getenv("STILLPOOL_REQUIRE_ALL") == "1" {
-		fmt.Println("FAIL: STILLPOOL_REQUIRE_ALL is 1")
-		return 1
-	}
 	if leftOut["node"] == nil {
 		if node, err = startNode(); err != nil {
 			fmt.Println("node does not start:", err)
