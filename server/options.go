@@ -51,6 +51,8 @@ const (
 	tickGrain = 5
 	// minEvery is the shortest interval of ticks: the width of a place in the wheel.
 	minEvery = time.Millisecond
+	// maxMaxMessage leaves room to reckon with what a message may become.
+	maxMaxMessage = 1 << 40
 	// maxTimer is the longest interval or timeout that the wheel can hold.
 	maxTimer = 20 * 24 * time.Hour
 )
@@ -208,6 +210,9 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	o.Backlog = orDefault(o.Backlog, defaultBacklog)
 	if o.MaxMessage < 0 || o.Backlog < 0 || o.SendBuffer < 0 || o.Every < 0 || o.IdleTimeout < 0 {
 		return o, nil, fmt.Errorf("server: negative limit in Options")
+	}
+	if int64(o.MaxMessage) > maxMaxMessage {
+		return o, nil, fmt.Errorf("server: MaxMessage of more than %d bytes", int64(maxMaxMessage))
 	}
 	if err := checkEvery(o.Every); err != nil {
 		return o, nil, err
