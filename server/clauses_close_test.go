@@ -46,7 +46,7 @@ func closeClauses() []clause {
 		{name: "5.5.1 …: of any script", in: closeFrame(1000, "прощай €𝄞"), code: 1000},
 		{name: "5.5.1 …: 124 bytes are too long", in: cat(headerOf(ws.OpClose, true, 126), sealed("\x03\xe8"+reason+"r")), code: 1002},
 		{name: "5.5.1 a server that sent a close frame MUST NOT send data, nor another one", code: 4000,
-			in: cat(hello, frame(ws.OpPing, "unanswered"), fragment(ws.OpText, false, "x"), cont(true, "y"), closeFrame(4000, "")),
+			in: cat(hello, frame(ws.OpPing, "unanswered"), fragment(ws.OpText, false, "x"), cont(true, "y"), closeFrame(1000, "")),
 			serve: &Options{OnMessage: echo, OnOpen: func(c *Conn, _ *Request) {
 				c.CloseWith(4000, "")
 				c.CloseWith(4001, "")
@@ -108,10 +108,10 @@ func closingClauses() []clause {
 		{name: "7.1.7 …: a close frame in answer", in: headerOf(ws.OpText, true, clauseLimit+1), late: closeFrame(1009, ""), code: 1009},
 		{name: "7.1.7 …: much of it", in: cat(fragment(ws.OpText, false, ""), frame(ws.OpText, "")), late: []byte(strings.Repeat("late", 25_000)), code: 1002},
 		{name: "7.1.7 …: a failure while closing is not told any more", in: bits("1 000 0011"), late: closeFrame(4000, ""), code: 4000, reason: "enough", serve: closing},
-		{name: "7.2.2 a server that aborts SHOULD say so: a handler panicked", in: cat(frame(ws.OpText, "boom"), closeFrame(1011, "")), code: 1011,
+		{name: "7.2.2 a server that aborts SHOULD say so: a handler panicked", in: cat(frame(ws.OpText, "boom"), closeFrame(1000, "")), code: 1011,
 			serve: &Options{OnMessage: func(*Conn, Message) { panic("boom") }}},
-		{name: "7.3 servers MAY close whenever desired: at once", in: closeFrame(1000, ""), code: 1000,
-			serve: &Options{OnOpen: func(c *Conn, _ *Request) { c.CloseWith(1000, "") }}},
+		{name: "7.3 servers MAY close whenever desired: at once", in: closeFrame(1000, ""), code: 1001,
+			serve: &Options{OnOpen: func(c *Conn, _ *Request) { c.CloseWith(1001, "") }}},
 		{name: "7.3 …: in answer to a message, behind what was sent before", in: cat(frame(ws.OpText, "quit"), closeFrame(1001, "")),
 			out: sentText("last"), code: 1001, reason: "bye",
 			serve: &Options{OnMessage: func(c *Conn, _ Message) { c.WriteText("last"); c.CloseWith(1001, "bye") }}},

@@ -128,7 +128,7 @@ func messageClauses() []clause {
 				c.WriteText("\xed\xa0\x80")
 				c.WriteText("ok")
 			}}},
-		{name: "6.1 the connection MUST be open for data to be sent: nothing behind a close frame", in: closeFrame(4000, ""), code: 4000,
+		{name: "6.1 the connection MUST be open for data to be sent: nothing behind a close frame", in: closeFrame(1000, ""), code: 4000,
 			serve: &Options{OnOpen: func(c *Conn, _ *Request) { c.CloseWith(4000, ""); c.WriteText("late"); c.Send(PrepareText("late")) }}},
 		{name: "6.2 a receiver MUST parse what comes as frames: many in a segment", in: many, out: manyBack},
 		{name: "6.2 …: of all sorts in a segment",

@@ -26,14 +26,16 @@ type upgradeClause struct {
 
 const anyError = 0
 
-// asking is the head of a handshake in which headers replace those of their names; one without a
+// asking is the head of a handshake with headers in the place of those of their names; one without a
 // value is left out.
 func asking(line string, headers ...string) []byte {
 	lines := strings.Split(string(bytes.TrimRight(upgradeTo("/"), "\r\n")), "\r\n")[1:]
 	for _, h := range headers {
-		name, value, _ := strings.Cut(h, ":")
-		lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+":") && !slices.Contains(headers, l) })
-		if value != "" {
+		name, _, _ := strings.Cut(h, ":")
+		lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+":") })
+	}
+	for _, h := range headers {
+		if strings.Contains(h, ":") {
 			lines = append(lines, h)
 		}
 	}
@@ -74,11 +76,13 @@ func upgradeClauses() []upgradeClause {
 		{name: "4.2.1 …: compared without regard to case", head: asking(get, "Connection: uPGRADE"), status: ok},
 		{name: "4.2.1 …: in a list, as Firefox sends it", head: asking(get, "Connection: keep-alive, Upgrade"), status: ok},
 		{name: "4.2.1 …: in a second line", head: asking(get, "Connection: keep-alive", "Connection: Upgrade"), status: ok},
+		{name: "4.2.1 …: in the first of two lines", head: asking(get, "Connection: Upgrade", "Connection: keep-alive"), status: ok},
 		{name: "4.2.1 Sec-WebSocket-Key MUST be 16 bytes in base64: missing", head: asking(get, "Sec-WebSocket-Key"), status: anyError},
 		{name: "4.2.1 …: empty", head: asking(get, "Sec-WebSocket-Key: "), status: anyError},
 		{name: "4.2.1 …: 15 bytes", head: asking(get, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA"), status: anyError},
 		{name: "4.2.1 …: 17 bytes", head: asking(get, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAA="), status: anyError},
 		{name: "4.2.1 …: 18 bytes", head: asking(get, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAAA"), status: anyError},
+		{name: "4.2.1 …: 48 bytes", head: asking(get, "Sec-WebSocket-Key: "+strings.Repeat("AAAA", 16)), status: anyError},
 		{name: "4.2.1 …: no padding", head: asking(get, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ"), status: anyError},
 		{name: "4.2.1 …: not base64", head: asking(get, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ!=="), status: anyError},
 		{name: "4.2.1 …: base64 for URLs", head: asking(get, "Sec-WebSocket-Key: ________________-____w=="), status: anyError},
@@ -116,6 +120,11 @@ func upgradeClauses() []upgradeClause {
 			lacks: []string{"Sec-Websocket-Extensions"}},
 		{name: "9.1 …: nor one that is switched off", head: asking(get, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"), status: ok,
 			lacks: []string{"Sec-Websocket-Extensions"}},
+		{name: "9.1 a list that breaks the grammar MUST fail the connection: empty", head: asking(get, "Sec-WebSocket-Extensions: "), status: anyError},
+		{name: "9.1 …: a parameter without a name", head: asking(get, "Sec-WebSocket-Extensions: x; ; y"), status: anyError},
+		{name: "9.1 …: a value without its quote", head: asking(get, "Sec-WebSocket-Extensions: x; y=\"z"), status: anyError},
+		{name: "9.1 …: a quoted value that is no token", head: asking(get, "Sec-WebSocket-Extensions: x; y=\"a b\""), status: anyError},
+		{name: "9.1 …: two names", head: asking(get, "Sec-WebSocket-Extensions: x y"), status: anyError},
 		{name: "10.2 an origin that is not wanted SHOULD be refused", head: asking(get, "Origin: http://evil.example"), status: 403},
 		{name: "10.2 …: null", head: asking(get, "Origin: null"), status: 403},
 		{name: "10.2 …: the host's name in another's", head: asking(get, "Origin: http://example.com.evil.example"), status: 403},
@@ -128,7 +137,7 @@ func upgradeClauses() []upgradeClause {
 			has: map[string]string{"Sec-Websocket-Accept": "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="}},
 		{name: "11.3.4 Sec-WebSocket-Protocol may come in several lines, and MUST NOT in the answer", status: ok, has: agreed("best"),
 			head: asking(get, "Sec-WebSocket-Protocol: good", "Sec-WebSocket-Protocol: best")},
-		{name: "11.3.5 Sec-WebSocket-Version MUST NOT come twice", head: asking(get, "Sec-WebSocket-Version: 13", "Sec-WebSocket-Version: 8"), status: anyError},
+		{name: "11.3.5 Sec-WebSocket-Version MUST NOT come twice", head: asking(get, "Sec-WebSocket-Version: 8", "Sec-WebSocket-Version: 13"), status: anyError},
 	}
 }
 

@@ -1,0 +1,531 @@
+//go:build linux
+
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+
+	"github.com/stillpool/stillpool/netpoll"
+)
+
+// life is a connection of FuzzLife: the peer's end of it, what its handlers were called with, and what
+// was done to it on either side. From that the model says what must have become of it.
+type life struct {
+	w                 *lifeWorld
+	id                string
+	tight, drop, lost bool
+	serial            atomic.Int64
+
+	// The peer's end.
+	fd         int
+	head       []byte // the handshake
+	queue      []byte // what it has still to say
+	window     int    // how much of that it says; -1 is all
+	midMessage bool
+	said       []byte // what the kernel took of it
+	ended      bool   // it ended its stream
+	cut        bool   // it closed or reset the connection without reading to the end
+	heard      []byte
+	heardEnd   error // io.EOF or another error, once the stream has ended
+
+	// The server's end.
+	mu        sync.Mutex // held while the server sends, so that sent is in the order of the wire
+	conn      *Conn
+	events    []byte // a letter for each
+	got, sent []said // the messages that were handled, and those that were taken to be sent
+	ticks     int
+	shut      bool     // from now on every send must be refused
+	closing   *Closing // by a CloseWith that answered nil
+	killed    bool     // by a Close that answered nil
+	panicked  bool
+	refused   bool // for want of room
+	why       Closing
+	wrong     []string
+	closed    chan struct{}
+
+	held     atomic.Bool // a handler waits for release
+	release  chan struct{}
+	finished chan struct{}
+}
+
+// The handlers.
+
+func (w *lifeWorld) opened(c *Conn, r *Request) {
+	v, _ := w.lives.Load(r.RawQuery())
+	l := v.(*life)
+	c.SetValue(l)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conn = c
+	l.events = append(l.events, 'o')
+}
+
+func (l *life) handle(m Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, 'm')
+	l.got = append(l.got, said{ws.OpCode(m.Kind), string(m.Data)})
+	switch {
+	case m.Kind == Binary || m.Data[0] == 'e':
+		outcome, err := l.conn.Write(m.Kind, m.Data)
+		l.outcome(said{ws.OpCode(m.Kind), string(m.Data)}, outcome, err)
+	case m.Data[0] == 'c':
+		l.closesWith(4001, "asked for")
+	case m.Data[0] == 'k':
+		l.closes()
+	case m.Data[0] == 'b':
+		for i := range 3 {
+			l.sends(i == 1, bytes.Repeat(m.Data, 1+1500/len(m.Data)))
+		}
+	case m.Data[0] == 'p':
+		l.panicked = true
+		panic("life")
+	case m.Data[0] == 'h':
+		l.hold()
+	}
+}
+
+// hold waits in a handler until it is let go.
+func (l *life) hold() {
+	l.mu.Unlock()
+	l.held.Store(true)
+	select {
+	case <-l.release:
+	case <-l.finished:
+	}
+	l.held.Store(false)
+	l.mu.Lock()
+}
+
+func (l *life) ticked() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ticks++
+	l.sends(l.ticks%2 == 0, []byte(l.message("t", 0)))
+}
+
+func (l *life) over(why Closing) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.events = append(l.events, 'c')
+	l.why = why
+	l.sends(true, []byte("late"))
+	if !l.shut {
+		l.wrong = append(l.wrong, "a send in the close event was taken")
+	}
+	close(l.closed)
+}
+
+// The server's side. The lock is held.
+
+func (l *life) sends(prepared bool, data []byte) {
+	if l.conn == nil {
+		return
+	}
+	if !prepared {
+		outcome, err := l.conn.Write(Binary, data)
+		l.outcome(said{ws.OpBinary, string(data)}, outcome, err)
+		return
+	}
+	p, err := Prepare(Binary, data)
+	if err != nil {
+		panic(err)
+	}
+	outcome, err := l.conn.Send(p)
+	l.outcome(said{ws.OpBinary, string(data)}, outcome, err)
+}
+
+// outcome notes what became of a message that was to be sent.
+func (l *life) outcome(m said, outcome Outcome, err error) {
+	switch {
+	case err == nil && outcome != Refused && !l.shut:
+		l.sent = append(l.sent, m)
+	case err == ErrClosed && outcome == Refused:
+		l.shut = true
+	case err == ErrBacklogFull && outcome == Refused && l.tight && !l.shut:
+		l.refused = true
+		l.shut = !l.drop
+	default:
+		l.wrong = append(l.wrong, fmt.Sprintf("%v was %v, error %v, closed before %v", m, outcome, err, l.shut))
+	}
+}
+
+func (l *life) closesWith(code Code, reason string) {
+	if l.conn == nil {
+		return
+	}
+	err := l.conn.CloseWith(code, reason)
+	switch {
+	case err == nil && !l.shut && code.sendable():
+		l.closing = &Closing{Cause: ClosedLocally, Code: code, Reason: reason}
+	case err == ErrBadCode && !code.sendable():
+		return
+	case err != ErrClosed || !code.sendable():
+		l.wrong = append(l.wrong, fmt.Sprintf("CloseWith(%d): %v, closed before %v", code, err, l.shut))
+	}
+	l.shut = true
+}
+
+func (l *life) closes() {
+	if l.conn == nil {
+		return
+	}
+	if l.conn.Close() == nil {
+		l.killed = true
+	}
+	l.shut = true
+}
+
+// awaitTick has a tick come, unless there are none any more.
+func (l *life) awaitTick(t *testing.T) {
+	l.mu.Lock()
+	c, before := l.conn, l.ticks
+	l.mu.Unlock()
+	if c == nil || l.held.Load() || c.SetEvery(time.Millisecond) != nil {
+		return
+	}
+	soon(t, "a tick, or the end of them", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.ticks > before || c.snapshot().has(stCloseSent|stDead|stGone)
+	})
+	c.SetEvery(0)
+}
+
+func (l *life) letGo() {
+	if l.held.Load() {
+		select {
+		case l.release <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// The peer's side.
+
+// say has the peer say something more, as far as it says anything now.
+func (l *life) say(p []byte) {
+	if !l.ended && !l.cut {
+		l.queue = append(l.queue, p...)
+		l.pump()
+	}
+}
+
+// pump gives the kernel what it takes.
+func (l *life) pump() {
+	n := len(l.queue)
+	if l.window >= 0 {
+		n = min(n, l.window)
+	}
+	if n == 0 || l.ended || l.cut || l.heardEnd != nil {
+		return
+	}
+	n, err := netpoll.Send(l.fd, l.queue[:n])
+	if err != nil && err != netpoll.ErrWouldBlock {
+		l.queue = nil // it is not heard any more
+		return
+	}
+	l.said = append(l.said, l.queue[:n]...)
+	l.queue = l.queue[n:]
+	if l.window >= 0 {
+		l.window -= n
+	}
+}
+
+// read reads so much of what is there.
+func (l *life) read(most int) {
+	if l.cut || l.heardEnd != nil {
+		return
+	}
+	buf := make([]byte, most)
+	n, err := netpoll.Recv(l.fd, buf)
+	if err != nil && err != netpoll.ErrWouldBlock {
+		l.heardEnd = err
+	}
+	l.heard = append(l.heard, buf[:n]...)
+}
+
+func (l *life) endStream() {
+	if !l.ended && !l.cut {
+		l.ended, l.queue = true, nil
+		unix.Shutdown(l.fd, unix.SHUT_WR) // which fails if it was reset
+	}
+}
+
+// leave closes the connection without reading what there still is.
+func (l *life) leave(reset bool) {
+	if !l.cut {
+		l.cut = true
+		if reset {
+			unix.SetsockoptLinger(l.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		}
+		unix.Close(l.fd)
+	}
+}
+
+// finish is how the peer ends: with a close frame if it can, with the end of its stream, or by leaving.
+func (l *life) finish(t *testing.T, ending int) {
+	close(l.finished)
+	l.window = -1
+	if ending >= 2 {
+		l.leave(ending == 3)
+	}
+	if _, half := l.understood(cat(l.said, l.queue)); half || ending == 1 {
+		l.pump()
+		l.endStream()
+	}
+	l.say(closeFrame(1000, ""))
+	for start := time.Now(); !l.cut && l.heardEnd == nil; {
+		l.pump()
+		l.read(64 << 10)
+		if time.Since(start) > bound {
+			t.Fatalf("the server does not end the connection: said %x\nheard %x", l.said, l.heard)
+		}
+		l.wait()
+	}
+	l.leave(false)
+}
+
+// wait waits until the peer can go on.
+func (l *life) wait() {
+	fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
+	if len(l.queue) > 0 {
+		fds[0].Events |= unix.POLLOUT
+	}
+	if !l.cut && l.heardEnd == nil {
+		unix.Poll(fds, int(bound.Milliseconds()))
+	}
+}
+
+// The model.
+
+// understood is what the server has to make of a stream, and whether it ends within a frame.
+func (l *life) understood(stream []byte) (u understanding, half bool) {
+	if len(stream) < len(l.head) {
+		return u, true
+	}
+	d := &decoder{limit: lifeLimit, budget: &budget{limit: 1 << 30}}
+	for p := bytes.Clone(stream[len(l.head):]); len(p) > 0; {
+		one, rest, err := d.next(p)
+		if err != nil {
+			u.end, u.more = badInput(err), len(rest) > 0
+			return u, false
+		}
+		p = rest
+		switch {
+		case !one.ok:
+		case one.op == ws.OpClose:
+			code, reason, err := parseClose(one.data)
+			u.end, u.more = &Closing{Cause: PeerClosed, Code: code, Reason: reason}, len(rest) > 0
+			if err != nil {
+				u.end = badInput(err)
+			}
+			return u, false
+		case one.op == ws.OpPing:
+			u.pings = append(u.pings, string(one.data))
+		case one.op != ws.OpPong:
+			u.messages = append(u.messages, said{one.op, string(one.data)})
+		}
+	}
+	return u, d.inFrame || d.nPart > 0
+}
+
+// understanding is what a peer has said.
+type understanding struct {
+	messages []said
+	pings    []string
+	end      *Closing // what it said brings the connection to its end so
+	more     bool     // it said more behind that
+}
+
+func badInput(err error) *Closing {
+	var wrong *ProtocolError
+	errors.As(err, &wrong)
+	return &Closing{Cause: BadInput, Code: wrong.Code, Reason: wrong.Reason, Err: err}
+}
+
+// check holds a life that is over against the model.
+func (l *life) check(t *testing.T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u, _ := l.understood(l.said)
+	err := l.checkHeard(u)
+	if len(l.said) < len(l.head) || l.lost {
+		if len(l.events) > 0 {
+			err = fmt.Errorf("events %q without a handshake", l.events)
+		}
+	} else if err == nil {
+		err = errors.Join(l.checkEvents(u), l.checkCause(u))
+	}
+	if err != nil || len(l.wrong) > 0 {
+		t.Fatalf("%v %q\nsaid %q\nheard %q, then %v\nevents %q, closed %+v\npeer understood %+v", err, l.wrong, l.said, l.heard, l.heardEnd, l.events, l.why, u)
+	}
+}
+
+// checkEvents: the open event is the first, the close event the last, and the messages between are
+// those of the peer, in order; all of them, if nobody but the peer ended the connection.
+func (l *life) checkEvents(u understanding) error {
+	n := len(l.events)
+	switch {
+	case n == 0 && l.cut && l.heardEnd == nil: // it may have been gone before it was served
+		return nil
+	case n < 2 || l.events[0] != 'o' || l.events[n-1] != 'c' || bytes.Count(l.events, []byte("o"))+bytes.Count(l.events, []byte("c")) != 2:
+		return errors.New("not one open event, the first, and one close event, the last")
+	case len(l.got) > len(u.messages) || !slices.Equal(l.got, u.messages[:len(l.got)]):
+		return errors.New("messages that the peer did not send so")
+	case len(l.got) < len(u.messages) && !l.byServer() && l.heardEnd != nil:
+		return fmt.Errorf("%d messages of %d", len(l.got), len(u.messages))
+	}
+	for _, send := range []func() error{
+		func() error { _, err := l.conn.WriteText("gone"); return err },
+		func() error { return l.conn.CloseWith(1000, "") }, l.conn.Close,
+	} {
+		if err := send(); err != ErrClosed {
+			return fmt.Errorf("a closed handle answers %v", err)
+		}
+	}
+	return nil
+}
+
+// byServer tells whether the server's side began to end the connection, or may have done so.
+func (l *life) byServer() bool {
+	return l.closing != nil || l.killed || l.panicked || l.refused && !l.drop
+}
+
+// checkCause: the cause is the first one that there was.
+func (l *life) checkCause(u understanding) error {
+	why := l.why
+	if len(l.events) == 0 {
+		return nil
+	}
+	is := func(c *Closing) bool { return c != nil && *c == why }
+	gone := why.Cause == PeerGone && why.Code == CodeAbnormal
+	switch {
+	case is(l.closing), l.closing == nil && is(u.end):
+		return nil
+	case l.closing != nil:
+		return fmt.Errorf("closed by %+v and not by %+v", why, l.closing)
+	case l.killed && is(&Closing{Cause: ClosedLocally, Code: CodeAbnormal}),
+		l.panicked && is(&Closing{Cause: Panicked, Code: CodeInternal, Reason: "internal error"}),
+		l.refused && !l.drop && is(&Closing{Cause: TooSlow, Code: CodeTryAgain, Reason: "backlog full", Err: ErrBacklogFull}),
+		gone && l.heardEnd == nil,
+		gone && l.ended && u.end == nil:
+		return nil
+	}
+	return errors.New("closed for no reason")
+}
+
+// checkHeard: what the peer heard is what the server sent, in order, with pongs between.
+func (l *life) checkHeard(u understanding) error {
+	const answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+	frames, upgraded := bytes.CutPrefix(l.heard, []byte(answer))
+	toEnd := l.heardEnd == io.EOF
+	switch {
+	case len(l.said) < len(l.head):
+		if len(l.heard) > 0 {
+			return errors.New("an answer to half a handshake")
+		}
+		return nil
+	case l.lost:
+		if toEnd && !bytes.HasPrefix(l.heard, []byte("HTTP/1.1 404 ")) {
+			return errors.New("no answer that says 404")
+		}
+		return nil
+	case !upgraded && toEnd && !l.killed && !l.ended, !upgraded && !bytes.HasPrefix([]byte(answer), l.heard):
+		return errors.New("no answer to the handshake")
+	case !upgraded:
+		return nil
+	}
+	h, err := hear(frames)
+	// What may have been lost on the way: what the server dropped, or what a reset destroyed because
+	// the peer sent on behind its close frame.
+	kept := toEnd && !l.killed && !(u.end != nil && u.end.Cause == PeerClosed && u.more)
+	fits := len(l.heard)+len(l.queue) < 8000 && !l.tight // so that nothing ever waits in the server
+	closes := u.end != nil || l.byServer()
+	switch {
+	case err != nil:
+		return err
+	case len(h.messages) > len(l.sent) || !slices.Equal(h.messages, l.sent[:len(h.messages)]):
+		return errors.New("messages that were not sent so")
+	case !subsequence(h.pongs, u.pings):
+		return errors.New("pongs that nobody pinged for")
+	case h.torn && kept && (!l.ended || fits):
+		return errors.New("the last frame is torn")
+	case h.close != nil && (len(h.messages) < len(l.sent) || !bytes.Equal(h.close, appendClose(nil, l.why.Code, l.closeReason()))):
+		return fmt.Errorf("the close frame %x came behind %d messages of %d", h.close, len(h.messages), len(l.sent))
+	case h.close == nil && kept && closes && (!l.ended || fits):
+		return errors.New("no close frame")
+	case kept && fits && len(h.messages) < len(l.sent):
+		return fmt.Errorf("%d messages of %d", len(h.messages), len(l.sent))
+	case kept && fits && !l.byServer() && len(h.pongs) < len(u.pings):
+		return fmt.Errorf("%d pongs for %d pings", len(h.pongs), len(u.pings))
+	}
+	return nil
+}
+
+// closeReason is that of the server's close frame: an answer to the peer's has none.
+func (l *life) closeReason() string {
+	if l.why.Cause == PeerClosed {
+		return ""
+	}
+	return l.why.Reason
+}
+
+// hearing is what came from the server.
+type hearing struct {
+	messages []said
+	pongs    []string
+	close    []byte // the close frame, which is the last
+	torn     bool
+}
+
+func hear(p []byte) (h hearing, err error) {
+	for len(p) > 0 {
+		if h.close != nil {
+			return h, fmt.Errorf("%x behind the close frame", p)
+		}
+		r := bytes.NewReader(p)
+		head, err := ws.ReadHeader(r)
+		if err != nil || head.Length > int64(r.Len()) {
+			h.torn = true
+			return h, nil
+		}
+		if err := ws.CheckHeader(head, ws.StateClientSide); err != nil || !head.Fin {
+			return h, fmt.Errorf("frame %x: not fit for a client, error %v", p, err)
+		}
+		n := len(p) - r.Len()
+		payload := string(p[n : n+int(head.Length)])
+		switch head.OpCode {
+		case ws.OpClose:
+			h.close = p[:n+len(payload)]
+		case ws.OpPong:
+			h.pongs = append(h.pongs, payload)
+		default:
+			h.messages = append(h.messages, said{head.OpCode, payload})
+		}
+		p = p[n+len(payload):]
+	}
+	return h, nil
+}
+
+// subsequence tells whether some are among all, in order.
+func subsequence(some, all []string) bool {
+	for _, s := range all {
+		if len(some) > 0 && some[0] == s {
+			some = some[1:]
+		}
+	}
+	return len(some) == 0
+}
