@@ -97,6 +97,7 @@ func (e *echoed) begin(now time.Duration) {
 }
 
 func (e *echoed) end(now time.Duration) {
+	e.step(now) // what only the client was late with is not unsent for want of a connection
 	e.sending = false
 	e.ended = now
 	if e.pace != nil {

@@ -91,8 +91,10 @@ func TestPhasesAreApart(t *testing.T) {
 	s.now = 350 * ms
 	s.step(s.now)
 	s.reply(0)
-	s.end(400 * ms)
-	if s.missing() != 1 || s.unsent != 2 || s.messages != 1 || s.latency.TotalCount() != 1 {
+	s.now = 400 * ms
+	s.end(s.now) // sends what was due at 200
+	s.reply(1)
+	if s.missing() != 1 || s.unsent != 1 || s.messages != 1 || s.latency.TotalCount() != 2 {
 		t.Errorf("first: %d missing, %d unsent, %d messages, %d times", s.missing(), s.unsent, s.messages, s.latency.TotalCount())
 	}
 	s.now = 1_000 * ms
@@ -104,7 +106,7 @@ func TestPhasesAreApart(t *testing.T) {
 	s.begin(s.now)
 	s.step(s.now)
 	s.now += 30 * ms
-	s.reply(0)
+	s.reply(1)
 	s.now += 20 * ms
 	s.end(s.now)
 	if s.missing() != 0 || s.unsent != 0 || s.messages != 1 {
