@@ -209,6 +209,21 @@ func (e *echoed) missing() int64 {
 	return n
 }
 
+// countWaiting adds to the latency how long the messages without an answer have waited by now. It is
+// the least that theirs can be, and without them a server that answers nobody would look quick.
+func (e *echoed) countWaiting(now time.Duration) {
+	for i, d := range e.dialogues {
+		for seq := d.answered; seq != d.sent; seq++ {
+			if due := *e.intendedOf(uint32(i), seq); e.measuring(due) {
+				record(e.latency, now-due)
+			}
+		}
+	}
+	for unsent := *e.pace; unsent.sent < e.pace.sent+e.unsent; unsent.sent++ {
+		record(e.latency, now-unsent.due())
+	}
+}
+
 func echoResult(o EchoOptions, r *run) *EchoResult {
 	res := &EchoResult{
 		SizeBytes: o.Size, Inflight: o.Inflight, Pipeline: o.Pipeline, RatePerSecond: o.Rate,

@@ -115,6 +115,22 @@ func TestPhasesAreApart(t *testing.T) {
 	wantTimes(t, "latency", percentilesOf(s.latency), 30*ms, s.latency.TotalCount(), 1)
 }
 
+// TestWaitingCounts has one message under way and two that were never sent.
+func TestWaitingCounts(t *testing.T) {
+	s := newStage(t, EchoOptions{Options: Options{Conns: 1}, Size: 16, Inflight: 1, Pipeline: 1, Rate: 10})
+	s.step(s.now)
+	s.now = 300 * ms // 100 and 200 were due
+	s.end(s.now)
+	s.countWaiting(s.now)
+	want := newHistogram()
+	for _, waited := range []time.Duration{300, 200, 100} {
+		record(want, waited*ms)
+	}
+	if !s.latency.Equals(want) {
+		t.Errorf("latency is %v, want %v", percentilesOf(s.latency), percentilesOf(want))
+	}
+}
+
 // TestClientIsToldFromItsServer sends two messages late: one because the only connection was taken, one
 // because the client did not get round to it.
 func TestClientIsToldFromItsServer(t *testing.T) {
