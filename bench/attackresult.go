@@ -30,9 +30,11 @@ type Phase struct {
 	Missing         int64          `json:"missing"`        // sent, and never answered
 	Unsent          int64          `json:"unsent"`         // for want of a connection that was free
 	Lost            map[string]int `json:"lost,omitempty"` // connections, by reason
-	Latency         Percentiles    `json:"latency"`        // from when a message was due
-	ClientDelay     Percentiles    `json:"client_delay"`   // of it, what passed in the client before it was sent
-	Newcomers       Newcomers      `json:"newcomers"`
+	// Latency counts from when a message was due. Messages without an answer are in it with the time
+	// that they have waited.
+	Latency     Percentiles `json:"latency"`
+	ClientDelay Percentiles `json:"client_delay"` // of it, what passed in the client before it was sent
+	Newcomers   Newcomers   `json:"newcomers"`
 
 	ClientCPUPercent  float64 `json:"client_cpu_percent"` // of one core
 	ServerCPUPercent  float64 `json:"server_cpu_percent,omitempty"`

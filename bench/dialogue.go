@@ -97,6 +97,7 @@ func (e *echoed) begin(now time.Duration) {
 }
 
 func (e *echoed) end(now time.Duration) {
+	e.step(now) // what only the client was late with is not unsent for want of a connection
 	e.sending = false
 	e.ended = now
 	if e.pace != nil {
@@ -206,6 +207,21 @@ func (e *echoed) missing() int64 {
 		}
 	}
 	return n
+}
+
+// countWaiting adds to the latency how long the messages without an answer have waited by now. It is
+// the least that theirs can be, and without them a server that answers nobody would look quick.
+func (e *echoed) countWaiting(now time.Duration) {
+	for i, d := range e.dialogues {
+		for seq := d.answered; seq != d.sent; seq++ {
+			if due := *e.intendedOf(uint32(i), seq); e.measuring(due) {
+				record(e.latency, now-due)
+			}
+		}
+	}
+	for unsent := *e.pace; unsent.sent < e.pace.sent+e.unsent; unsent.sent++ {
+		record(e.latency, now-unsent.due())
+	}
 }
 
 func echoResult(o EchoOptions, r *run) *EchoResult {

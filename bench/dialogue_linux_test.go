@@ -91,8 +91,10 @@ func TestPhasesAreApart(t *testing.T) {
 	s.now = 350 * ms
 	s.step(s.now)
 	s.reply(0)
-	s.end(400 * ms)
-	if s.missing() != 1 || s.unsent != 2 || s.messages != 1 || s.latency.TotalCount() != 1 {
+	s.now = 400 * ms
+	s.end(s.now) // sends what was due at 200
+	s.reply(1)
+	if s.missing() != 1 || s.unsent != 1 || s.messages != 1 || s.latency.TotalCount() != 2 {
 		t.Errorf("first: %d missing, %d unsent, %d messages, %d times", s.missing(), s.unsent, s.messages, s.latency.TotalCount())
 	}
 	s.now = 1_000 * ms
@@ -104,13 +106,29 @@ func TestPhasesAreApart(t *testing.T) {
 	s.begin(s.now)
 	s.step(s.now)
 	s.now += 30 * ms
-	s.reply(0)
+	s.reply(1)
 	s.now += 20 * ms
 	s.end(s.now)
 	if s.missing() != 0 || s.unsent != 0 || s.messages != 1 {
 		t.Errorf("then: %d missing, %d unsent, %d messages", s.missing(), s.unsent, s.messages)
 	}
 	wantTimes(t, "latency", percentilesOf(s.latency), 30*ms, s.latency.TotalCount(), 1)
+}
+
+// TestWaitingCounts has one message under way and two that were never sent.
+func TestWaitingCounts(t *testing.T) {
+	s := newStage(t, EchoOptions{Options: Options{Conns: 1}, Size: 16, Inflight: 1, Pipeline: 1, Rate: 10})
+	s.step(s.now)
+	s.now = 300 * ms // 100 and 200 were due
+	s.end(s.now)
+	s.countWaiting(s.now)
+	want := newHistogram()
+	for _, waited := range []time.Duration{300, 200, 100} {
+		record(want, waited*ms)
+	}
+	if !s.latency.Equals(want) {
+		t.Errorf("latency is %v, want %v", percentilesOf(s.latency), percentilesOf(want))
+	}
 }
 
 // TestClientIsToldFromItsServer sends two messages late: one because the only connection was taken, one

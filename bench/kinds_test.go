@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -43,10 +42,15 @@ func (g *guest) upgrade(extension string) (*http.Request, error) {
 
 // frame reads a frame and unmasks it.
 func (g *guest) frame() (ws.Frame, error) {
-	f, err := ws.ReadFrame(g.in)
-	if err == nil && !f.Header.Masked {
-		err = errors.New("a frame of the client is not masked")
+	h, err := ws.ReadHeader(g.in)
+	if err != nil {
+		return ws.Frame{}, err
 	}
+	if !h.Masked || h.Length > bombMessage {
+		return ws.Frame{}, fmt.Errorf("a frame that no client should send: %+v", h)
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	_, err = io.ReadFull(g.in, f.Payload)
 	return ws.UnmaskFrameInPlace(f), err
 }
 

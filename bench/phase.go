@@ -97,6 +97,7 @@ func (a *attack) phaseOf(start census, newcomers Newcomers) *Phase {
 	latency, own := newHistogram(), newHistogram()
 	r.fleet.each(func(l *loop) {
 		e := l.scenario.(*echoed)
+		e.countWaiting(l.clock())
 		latency.Merge(e.latency)
 		own.Merge(e.own)
 		p.Messages += e.messages
