@@ -36,7 +36,7 @@ func (r *AttackResult) WriteTable(w io.Writer) error {
 func (r *Round) write(out io.Writer, o AttackOptions) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "\n%d hostile: %s\n", o.Hostile, strings.Join(r.Kinds, ", "))
-	fmt.Fprintln(w, "good clients\tp50\tp99\tmax ms\tratios\tlost\tmissing\tnewcomers failed\tp99 ms\tCPU %: server\tclient\thostile")
+	fmt.Fprintln(w, "good clients\tp50\tp99\tmax ms\tp50 ratio\tp99 ratio\tlost\tmissing\tnewcomers failed\tp99 ms\tCPU %: server\tclient\thostile")
 	for _, x := range []struct {
 		name  string
 		phase *Phase
@@ -52,15 +52,11 @@ func (r *Round) write(out io.Writer, o AttackOptions) error {
 }
 
 func (p *Phase) row(w io.Writer, name string, alone *Phase) {
-	ratios := ""
-	if p != alone {
-		p50, p99 := p.over(alone)
-		ratios = fmt.Sprintf("%.2f %.2f", p50, p99)
-	}
+	p50, p99 := p.over(alone)
 	ms := func(us int64) string { return fmt.Sprintf("%.4g", float64(us)/1000) }
 	n := p.Newcomers
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d of %d\t%s\t%.0f\t%.0f\t%.0f\n", name,
-		ms(p.Latency.P50), ms(p.Latency.P99), ms(p.Latency.Max), ratios, sum(p.Lost), p.Missing+p.Unsent,
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.2f\t%.2f\t%d\t%d\t%d of %d\t%s\t%.0f\t%.0f\t%.0f\n", name,
+		ms(p.Latency.P50), ms(p.Latency.P99), ms(p.Latency.Max), p50, p99, sum(p.Lost), p.Missing+p.Unsent,
 		sum(n.Failed), n.Came, ms(n.Latency.P99), p.ServerCPUPercent, p.ClientCPUPercent, p.HostileCPUPercent)
 }
 
