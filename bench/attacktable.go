@@ -14,10 +14,6 @@ func (r *AttackResult) WriteTable(w io.Writer) error {
 	var t table
 	t.row("attack", "%s, %d good connections, %.6g messages of %d bytes and %.6g newcomers a second",
 		o.URL, o.Conns, o.Rate, o.Size, max(0, o.Newcomers))
-	t.row("opened", "%d of %d in %.2f s", r.Opening.Opened, o.Conns, r.Opening.Seconds)
-	if len(r.Opening.Failed) > 0 {
-		t.row("failed", "%s", reasons(r.Opening.Failed))
-	}
 	if err := t.write(w); err != nil {
 		return err
 	}
@@ -66,6 +62,9 @@ func (r *Round) details(w io.Writer) error {
 	if m := r.Memory; m != nil {
 		t.row("server memory", "%s before, %s at its peak, %s after; %s more, %.0f B an attacker", size(float64(m.BeforeBytes)),
 			size(float64(m.PeakBytes)), size(float64(m.AfterBytes)), size(float64(m.PeakBytes-m.BeforeBytes)), m.BytesPerAttacker)
+	}
+	if len(r.Opening.Failed) > 0 {
+		t.row("FAILED to open", "%s", reasons(r.Opening.Failed))
 	}
 	for _, k := range r.Hostile {
 		t.row(k.Kind, "%s", &k)
