@@ -198,7 +198,7 @@ func (l *life) awaitTick(t *testing.T) {
 	soon(t, "a tick, or the end of them", func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.ticks > before || c.snapshot().has(stCloseSent|stDead|stGone)
+		return l.ticks > before || l.held.Load() || c.snapshot().has(stCloseSent|stDead|stGone)
 	})
 	c.SetEvery(0)
 }

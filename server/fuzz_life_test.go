@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -233,9 +232,9 @@ func countDescriptors() int {
 	return len(entries)
 }
 
-// soon looks until something holds. It does not sleep, because there are many tapes.
+// soon is await for something that takes microseconds, and of which there is much.
 func soon(t *testing.T, what string, holds func() bool) {
-	for start := time.Now(); !holds(); runtime.Gosched() {
+	for start := time.Now(); !holds(); time.Sleep(20 * time.Microsecond) {
 		if time.Since(start) > bound {
 			t.Fatalf("%s: did not come to hold\n%s", what, strings.Join(allStacks(), "\n\n"))
 		}
