@@ -41,6 +41,8 @@ type clause struct {
 	// offer is the extension that the client offers. What comes compressed is inflated before it is
 	// compared, within the window that was agreed on.
 	offer string
+	// packed is that something must come compressed.
+	packed bool
 }
 
 // clauseLimit is the limit of a message where the clauses are held: a frame with 64 bits of length
@@ -201,8 +203,12 @@ func (r *clause) talk(t *testing.T, addr string, chunks [][]byte) error {
 // check compares what the server said behind its answer.
 func (r *clause) check(answer string, out []byte) (err error) {
 	if r.offer != "" {
-		if out, err = unpacked(answer, out); err != nil {
+		var packed bool
+		if out, packed, err = unpacked(answer, out); err != nil {
 			return err
+		}
+		if r.packed && !packed {
+			return errors.New("nothing came compressed")
 		}
 	}
 	rest, ok := bytes.CutPrefix(out, r.out)
