@@ -33,9 +33,6 @@ func (c *Conn) frames(w *worker, p []byte, own bool) {
 			continue
 		}
 		fresh = fresh || !u.op.IsControl()
-		if d.idle() {
-			c.noteWhole(w)
-		}
 		// Only on a loop, where handlers are quick: elsewhere an answer would wait for the next one.
 		if len(rest) > 0 && !corked && w.role == onLoop {
 			corked = true
@@ -71,16 +68,6 @@ func (c *Conn) noteHalf(w *worker, d *decoder, fresh bool) {
 		c.placeSooner()
 	}
 	w.stage = c.state
-}
-
-// noteWhole notes that nothing is half received, before a handler takes its time.
-func (c *Conn) noteWhole(w *worker) {
-	if w.stage.has(stHalf) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.state &^= stHalf
-		w.stage = c.state
-	}
 }
 
 // decoder is the connection's own if something is half received, and otherwise the worker's.

@@ -56,10 +56,10 @@ func (c *Conn) stageExpired() {
 	}
 }
 
-// messageExpired ends a connection whose message is not whole in time, unless that may be for want of
-// reading on this side: then it is looked at again soon.
+// messageExpired ends a connection whose message is not whole in time, unless the rest may have come
+// and not be read, as while a handler runs: then it is looked at again soon.
 func (c *Conn) messageExpired(now wheel.Time) {
-	if c.state.has(stTurn|stParked|stReadable|stQueued) || c.congested() {
+	if c.state.has(stTurn | stParked | stReadable | stQueued) {
 		c.began = now - c.messageTimeout() + min(c.messageTimeout(), messageGrace)
 		return
 	}
