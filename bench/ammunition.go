@@ -12,7 +12,7 @@ const (
 	// largeMessage is a message that is announced and never completed, or small on the wire and
 	// this large when it is inflated: what most servers take by default.
 	largeMessage = 1 << 20
-	// bombMessage is more than any server that is measured here takes.
+	// bombMessage is more than the servers that are measured here take.
 	bombMessage = 32 << 20
 	// echoMessage is what those that don't read have echoed to them.
 	echoMessage = 16 << 10

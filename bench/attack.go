@@ -55,14 +55,17 @@ func (o AttackOptions) withDefaults() AttackOptions {
 		o.Kinds = KindNames()
 	}
 	e := o.echo().withDefaults()
+	e.Progress = o.Progress
 	o.Options, o.Size, o.Warmup = e.Options, e.Size, e.Warmup
 	return o
 }
 
-// echo is what the good clients that stay do.
+// echo is what the good clients that stay do. Progress is shown of the whole attack only.
 func (o AttackOptions) echo() EchoOptions {
+	quiet := o.Options
+	quiet.Progress = nil
 	return EchoOptions{
-		Options: o.Options, Size: o.Size, Inflight: o.Conns, Pipeline: 1, Rate: o.Rate, Warmup: o.Warmup,
+		Options: quiet, Size: o.Size, Inflight: o.Conns, Pipeline: 1, Rate: o.Rate, Warmup: o.Warmup,
 	}
 }
 
@@ -100,8 +103,8 @@ func (o AttackOptions) against(url string, kinds []string) HostileOptions {
 type attack struct {
 	options AttackOptions
 	target  target
-	run     *run
 	watch   *watch
+	run     *run // of the good clients that stay; each round has its own
 }
 
 // Attack measures good clients of an echo server alone and then beside hostile ones. Good ones are
@@ -119,20 +122,26 @@ func Attack(ctx context.Context, o AttackOptions) (*AttackResult, error) {
 	if err := a.resolve(ctx); err != nil {
 		return nil, err
 	}
-	e := o.echo()
-	var err error
-	a.run, err = newRun(ctx, e.Options, e.Size+ws.MaxHeaderSize, func(l *loop, i int) scenario { return newEchoed(l, e, i) })
-	if err != nil {
-		return nil, err
-	}
-	defer a.run.close()
-	if err := a.run.open(ctx); err != nil {
-		return nil, err
-	}
-	a.watch = newWatch(a.run.server, o)
+	a.watch = newWatch(o)
 	defer a.watch.stop()
-	a.run.fleet.each(func(l *loop) { l.scenario.(*echoed).queueAll() })
-	return a.measure(ctx)
+	res := &AttackResult{Options: o}
+	for _, kinds := range o.rounds() {
+		r := &Round{Kinds: kinds}
+		err := a.round(ctx, r)
+		if r.Alone != nil {
+			res.Rounds = append(res.Rounds, r)
+		}
+		if len(res.Rounds) == 0 {
+			return nil, err
+		}
+		if res.Interrupted = ctx.Err() != nil; res.Interrupted {
+			return res, nil
+		}
+		if err != nil {
+			return res, err
+		}
+	}
+	return res, nil
 }
 
 // resolve looks the targets up, and refuses what must not be attacked.
@@ -144,25 +153,26 @@ func (a *attack) resolve(ctx context.Context) (err error) {
 	return err
 }
 
-func (a *attack) measure(ctx context.Context) (*AttackResult, error) {
-	res := &AttackResult{Options: a.options, Opening: a.run.opening}
-	res.Opening.Failed = a.run.fleet.census().failed
-	for _, kinds := range a.options.rounds() {
-		r := &Round{Kinds: kinds}
-		res.Rounds = append(res.Rounds, r)
-		err := a.round(ctx, r)
-		if res.Interrupted = ctx.Err() != nil; res.Interrupted {
-			break
-		}
-		if err != nil {
-			return res, err
-		}
+// round opens the good clients' connections, anew because those of the last round may be lost, and
+// measures.
+func (a *attack) round(ctx context.Context, r *Round) (err error) {
+	e := a.options.echo()
+	a.run, err = newRun(ctx, e.Options, e.Size+ws.MaxHeaderSize, func(l *loop, i int) scenario { return newEchoed(l, e, i) })
+	if err != nil {
+		return err
 	}
-	return res, nil
+	defer a.run.close()
+	if err := a.run.open(ctx); err != nil {
+		return err
+	}
+	r.Opening = a.run.opening
+	r.Opening.Failed = a.run.fleet.census().failed
+	a.run.fleet.each(func(l *loop) { l.scenario.(*echoed).queueAll() })
+	return a.measure(ctx, r)
 }
 
-// round measures the good clients alone, while another server is attacked, and while their own is.
-func (a *attack) round(ctx context.Context, r *Round) (err error) {
+// measure measures the good clients alone, while another server is attacked, and while their own is.
+func (a *attack) measure(ctx context.Context, r *Round) (err error) {
 	o := a.options
 	if r.Alone, err = a.phase(ctx, nil, "alone"); err != nil || a.run.interrupted {
 		return err

@@ -29,7 +29,7 @@ func TestAttack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Rounds) != 1 || r.Opening.Opened != 5 || r.Interrupted {
+	if len(r.Rounds) != 1 || r.Rounds[0].Opening.Opened != 5 || r.Interrupted {
 		t.Fatalf("%+v", r)
 	}
 	round := r.Rounds[0]
@@ -52,7 +52,7 @@ func TestAttackEachWithControl(t *testing.T) {
 	server, control := newTestServer(t), newTestServer(t)
 	o := brief(server.url("/echo"))
 	o.ControlURL, o.Each = control.url("/leave"), true // there the hostile are sent away
-	o.Kinds = []string{"half-header", "never-reads"}
+	o.Kinds, o.Newcomers = []string{"half-header", "never-reads"}, -1
 	r, err := Attack(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +70,9 @@ func TestAttackEachWithControl(t *testing.T) {
 				t.Errorf("what the control did is told of the server: %v", round.Hostile[0].Ends)
 			}
 		}
+	}
+	if n := server.accepted(); n < 2*(o.Conns+o.Hostile) {
+		t.Errorf("the server had %d connections: not new good ones for each round", n)
 	}
 	if control.accepted() != 2*o.Hostile {
 		t.Errorf("the control had %d connections, want those of two attacks", control.accepted())
@@ -134,8 +137,8 @@ func TestServerThatEndsIsTold(t *testing.T) {
 		child.Process.Kill()
 		child.Wait()
 	})
-	if r, err := Attack(t.Context(), o); r == nil || err == nil || !strings.Contains(err.Error(), "the server has gone") {
-		t.Errorf("%+v, %v", r, err)
+	if _, err := Attack(t.Context(), o); err == nil || !strings.Contains(err.Error(), "the server has gone") {
+		t.Error(err)
 	}
 }
 
@@ -190,7 +193,7 @@ func TestHostileProcessThatFails(t *testing.T) {
 	if r, err := Attack(t.Context(), o); err == nil || r == nil || r.Rounds[0].Alone == nil {
 		t.Errorf("%+v, %v", r, err)
 	}
-	o.Command = []string{"/no/such/command"}
+	o.Each, o.Command = true, []string{"/no/such/command"}
 	if _, err := Attack(t.Context(), o); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}

@@ -8,7 +8,6 @@ import (
 // AttackResult is what [Attack] measured.
 type AttackResult struct {
 	Options     AttackOptions `json:"options"`
-	Opening     Opening       `json:"opening"` // of the good clients that stay
 	Rounds      []*Round      `json:"rounds"`
 	Interrupted bool          `json:"interrupted,omitempty"`
 }
@@ -16,6 +15,7 @@ type AttackResult struct {
 // Round is one attack. What an interruption left unmeasured is nil.
 type Round struct {
 	Kinds   []string      `json:"kinds"`
+	Opening Opening       `json:"opening"` // of the good clients that stay
 	Alone   *Phase        `json:"alone,omitempty"`
 	Control *Phase        `json:"control,omitempty"` // while another server was attacked
 	Beside  *Phase        `json:"beside,omitempty"`

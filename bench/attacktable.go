@@ -14,10 +14,6 @@ func (r *AttackResult) WriteTable(w io.Writer) error {
 	var t table
 	t.row("attack", "%s, %d good connections, %.6g messages of %d bytes and %.6g newcomers a second",
 		o.URL, o.Conns, o.Rate, o.Size, max(0, o.Newcomers))
-	t.row("opened", "%d of %d in %.2f s", r.Opening.Opened, o.Conns, r.Opening.Seconds)
-	if len(r.Opening.Failed) > 0 {
-		t.row("failed", "%s", reasons(r.Opening.Failed))
-	}
 	if err := t.write(w); err != nil {
 		return err
 	}
@@ -36,7 +32,7 @@ func (r *AttackResult) WriteTable(w io.Writer) error {
 func (r *Round) write(out io.Writer, o AttackOptions) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "\n%d hostile: %s\n", o.Hostile, strings.Join(r.Kinds, ", "))
-	fmt.Fprintln(w, "good clients\tp50\tp99\tmax ms\tratios\tlost\tmissing\tnewcomers failed\tp99 ms\tCPU %: server\tclient\thostile")
+	fmt.Fprintln(w, "good clients\tp50\tp99\tmax ms\tp50 ratio\tp99 ratio\tlost\tmissing\tnewcomers failed\tp99 ms\tCPU %: server\tclient\thostile")
 	for _, x := range []struct {
 		name  string
 		phase *Phase
@@ -52,15 +48,11 @@ func (r *Round) write(out io.Writer, o AttackOptions) error {
 }
 
 func (p *Phase) row(w io.Writer, name string, alone *Phase) {
-	ratios := ""
-	if p != alone {
-		p50, p99 := p.over(alone)
-		ratios = fmt.Sprintf("%.2f %.2f", p50, p99)
-	}
+	p50, p99 := p.over(alone)
 	ms := func(us int64) string { return fmt.Sprintf("%.4g", float64(us)/1000) }
 	n := p.Newcomers
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d of %d\t%s\t%.0f\t%.0f\t%.0f\n", name,
-		ms(p.Latency.P50), ms(p.Latency.P99), ms(p.Latency.Max), ratios, sum(p.Lost), p.Missing+p.Unsent,
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.2f\t%.2f\t%d\t%d\t%d of %d\t%s\t%.0f\t%.0f\t%.0f\n", name,
+		ms(p.Latency.P50), ms(p.Latency.P99), ms(p.Latency.Max), p50, p99, sum(p.Lost), p.Missing+p.Unsent,
 		sum(n.Failed), n.Came, ms(n.Latency.P99), p.ServerCPUPercent, p.ClientCPUPercent, p.HostileCPUPercent)
 }
 
@@ -70,6 +62,9 @@ func (r *Round) details(w io.Writer) error {
 	if m := r.Memory; m != nil {
 		t.row("server memory", "%s before, %s at its peak, %s after; %s more, %.0f B an attacker", size(float64(m.BeforeBytes)),
 			size(float64(m.PeakBytes)), size(float64(m.AfterBytes)), size(float64(m.PeakBytes-m.BeforeBytes)), m.BytesPerAttacker)
+	}
+	if len(r.Opening.Failed) > 0 {
+		t.row("FAILED to open", "%s", reasons(r.Opening.Failed))
 	}
 	for _, k := range r.Hostile {
 		t.row(k.Kind, "%s", &k)

@@ -25,13 +25,19 @@ type watch struct {
 	peak  int64
 }
 
-func newWatch(server *process, o AttackOptions) *watch {
+func newWatch(o AttackOptions) *watch {
 	phases := 2 * len(o.rounds())
 	if o.ControlURL != "" {
 		phases += len(o.rounds())
 	}
-	w := &watch{server: server, phase: o.Warmup + o.Duration, done: make(chan struct{}), ended: make(chan struct{})}
-	w.bar = newBar(o.Progress, "", phases*int(w.phase/watchPeriod))
+	w := &watch{
+		phase: o.Warmup + o.Duration, done: make(chan struct{}), ended: make(chan struct{}),
+		what: "opening", since: time.Now(),
+	}
+	if o.PID != 0 {
+		w.server = &process{pid: o.PID}
+	}
+	w.bar = newBar(o.Progress, w.what, phases*int(w.phase/watchPeriod))
 	go w.run()
 	return w
 }
@@ -83,7 +89,7 @@ func (w *watch) look() {
 	}
 	steps := int(w.phase / watchPeriod)
 	w.bar.describe(what)
-	w.bar.set((w.count-1)*steps + min(int(time.Since(w.since)/watchPeriod), steps))
+	w.bar.set(max(0, w.count-1)*steps + min(int(time.Since(w.since)/watchPeriod), steps))
 }
 
 // notePeak takes the counter that is quick to read, because the server is stopped meanwhile. An error

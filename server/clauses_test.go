@@ -38,6 +38,11 @@ type clause struct {
 	reason string
 	// serve are the handlers, if they are to do something else than echo.
 	serve *Options
+	// offer is the extension that the client offers. What comes compressed is inflated before it is
+	// compared, within the window that was agreed on.
+	offer string
+	// packed is that something must come compressed.
+	packed bool
 }
 
 // clauseLimit is the limit of a message where the clauses are held: a frame with 64 bits of length
@@ -47,33 +52,43 @@ const clauseLimit = 70_000
 // clauses is the whole table, but for the handshake's part of it.
 func clauses() []clause {
 	return slices.Concat(maskingClauses(), framingClauses(), lengthClauses(), fragmentClauses(),
-		controlClauses(), messageClauses(), utf8Clauses(), closeClauses(), closeCodeClauses(), closingClauses())
+		controlClauses(), messageClauses(), utf8Clauses(), closeClauses(), closeCodeClauses(), closingClauses(),
+		deflateFrameClauses(), deflateDataClauses(), deflateSentClauses())
+}
+
+// clauseServer is a server with an endpoint for each row.
+type clauseServer struct {
+	*Server
+	addr string
+	rows []*Endpoint
+}
+
+func newClauseServer(t *testing.T, b netpoll.Backend, rows []clause) *clauseServer {
+	s := &clauseServer{Server: &Server{Poller: b, Logger: quiet}}
+	for i, r := range rows {
+		o := Options{OnMessage: echo}
+		if r.serve != nil {
+			o = *r.serve
+		}
+		o.MaxMessage = clauseLimit
+		s.rows = append(s.rows, s.Handle(fmt.Sprint("/", i), o))
+	}
+	s.addr = serve(t, s.Server)
+	return s
 }
 
 // TestClauses holds a server to every clause, on each poller and however the bytes come.
 func TestClauses(t *testing.T) {
 	t.Parallel()
 	rows := clauses()
-	addrs := map[netpoll.Backend]string{}
-	for _, b := range []netpoll.Backend{netpoll.Epoll, netpoll.EasyGo} {
-		s := &Server{Poller: b, Logger: quiet}
-		for i, r := range rows {
-			o := Options{OnMessage: echo}
-			if r.serve != nil {
-				o = *r.serve
-			}
-			o.MaxMessage = clauseLimit
-			s.Handle(fmt.Sprint("/", i), o)
-		}
-		addrs[b] = serve(t, s)
-	}
+	servers := []*clauseServer{newClauseServer(t, netpoll.Epoll, rows), newClauseServer(t, netpoll.EasyGo, rows)}
 	for i, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			r.decoded(t)
-			for b, addr := range addrs {
+			for _, s := range servers {
 				if !t.Failed() {
-					r.live(t, b, addr, fmt.Sprint("/", i))
+					r.live(t, s, s.rows[i])
 				}
 			}
 		})
@@ -90,11 +105,11 @@ func (r *clause) stream() []byte {
 
 // decoded holds the decoder alone to the clause, split at every place.
 func (r *clause) decoded(t *testing.T) {
-	if r.serve != nil {
+	if r.serve != nil || r.offer != "" {
 		return
 	}
 	somePlaces(r.stream(), func(how string, chunks [][]byte) {
-		if err := r.check(spoken(chunks)); err != nil {
+		if err := r.check("", spoken(chunks)); err != nil {
 			t.Errorf("the decoder, %s: %v", how, err)
 		}
 	})
@@ -140,21 +155,26 @@ func spoken(chunks [][]byte) (out []byte) {
 }
 
 // live holds a server to the clause, with the frames in the same segment as the handshake, right
-// behind it, byte by byte and in some two pieces.
-func (r *clause) live(t *testing.T, b netpoll.Backend, addr, path string) {
-	stream := r.stream()
+// behind it, byte by byte, in some two pieces, and when its handlers run on the pool.
+func (r *clause) live(t *testing.T, s *clauseServer, ep *Endpoint) {
+	head, stream := upgradeTo(ep.path), r.stream()
+	if r.offer != "" {
+		head = upgradeTo(ep.path, "Sec-WebSocket-Extensions: "+r.offer)
+	}
 	run := func(how string, chunks ...[]byte) {
-		if err := r.talk(t, addr, chunks); err != nil {
-			t.Fatalf("%s, %s: %v", b, how, err)
+		if err := r.talk(t, s.addr, chunks); err != nil {
+			t.Fatalf("%s, %s: %v", s.Poller, how, err)
 		}
 	}
-	run("with the handshake", cat(upgradeTo(path), stream))
-	run("in one piece", upgradeTo(path), stream)
-	run("in small pieces", append([][]byte{upgradeTo(path)}, slices.Collect(slices.Chunk(stream, 1+len(stream)/2000))...)...)
+	run("with the handshake", cat(head, stream))
+	run("in one piece", head, stream)
+	run("in small pieces", append([][]byte{head}, slices.Collect(slices.Chunk(stream, 1+len(stream)/2000))...)...)
 	if len(stream) > 0 {
 		i := rand.IntN(len(stream))
-		run(fmt.Sprintf("split at %d", i), upgradeTo(path), stream[:i], stream[i:])
+		run(fmt.Sprintf("split at %d", i), head, stream[:i], stream[i:])
 	}
+	ep.slow.mark(s.now())
+	run("from the pool", head, stream)
 }
 
 // talk sends the chunks, the last of them together with what is late, and reads to the end of the
@@ -162,7 +182,7 @@ func (r *clause) live(t *testing.T, b netpoll.Backend, addr, path string) {
 func (r *clause) talk(t *testing.T, addr string, chunks [][]byte) error {
 	p := dial(t, addr)
 	defer p.conn.Close()
-	last := len(chunks) - 1
+	answer, last := "", len(chunks)-1
 	for i, chunk := range chunks {
 		if i == last {
 			chunk = cat(chunk, r.late)
@@ -170,18 +190,27 @@ func (r *clause) talk(t *testing.T, addr string, chunks [][]byte) error {
 		// Whoever is closed on can't send any more, and finds all that there is to read all the same.
 		p.conn.Write(chunk)
 		if i == 0 {
-			p.upgraded()
+			answer = p.upgraded()
 		}
 	}
 	out, err := io.ReadAll(p.in)
-	if wrong := r.check(out); wrong != nil {
+	if wrong := r.check(answer, out); wrong != nil {
 		return wrong
 	}
 	return err
 }
 
-// check compares what the server said.
-func (r *clause) check(out []byte) error {
+// check compares what the server said behind its answer.
+func (r *clause) check(answer string, out []byte) (err error) {
+	if r.offer != "" {
+		var packed bool
+		if out, packed, err = unpacked(answer, out); err != nil {
+			return err
+		}
+		if r.packed && !packed {
+			return errors.New("nothing came compressed")
+		}
+	}
 	rest, ok := bytes.CutPrefix(out, r.out)
 	if !ok {
 		return fmt.Errorf("came %s\nwant %s, and a close frame", glimpse(out), glimpse(r.out))
@@ -250,7 +279,9 @@ func TestClausesCoverage(t *testing.T) {
 		section, _, _ := strings.Cut(r.name, " ")
 		has[section]++
 	}
-	for _, section := range strings.Fields(`1.3 4.1 4.2.1 4.2.2 4.4 5.1 5.2 5.3 5.4 5.5 5.5.1 5.5.2 5.5.3 5.6
+	for _, section := range strings.Fields(`7692-6 7692-6.1 7692-7.1.1.1 7692-7.1.1.2 7692-7.1.2.1 7692-7.1.2.2
+		7692-7.2.1 7692-7.2.2 7692-7.2.3
+		1.3 4.1 4.2.1 4.2.2 4.4 5.1 5.2 5.3 5.4 5.5 5.5.1 5.5.2 5.5.3 5.6
 		5.7 5.8 6.1 6.2 7.1.1 7.1.2 7.1.3 7.1.4 7.1.5 7.1.6 7.1.7 7.2.2 7.3 7.4.1 7.4.2 8.1 9.1 10.2 10.3 10.4
 		10.7 11.3.1 11.3.2 11.3.3 11.3.4 11.3.5`) {
 		if has[section] == 0 {

@@ -87,7 +87,7 @@ func (c *Conn) upgrade(w *worker, ep *Endpoint, r *Request, rest []byte) {
 	if w.mayHandle(ep) {
 		c.opened(w, r)
 		w.stage = c.snapshot()
-		c.frames(w, rest)
+		c.frames(w, rest, false)
 	} else {
 		c.parkOpen(w, r.keep(), rest)
 	}
@@ -128,7 +128,7 @@ func (c *Conn) parkOpen(w *worker, r *Request, rest []byte) {
 		rest = nil
 	}
 	c.park(p)
-	c.keepAside(w, c.decoder(w), rest)
+	c.keepAside(w, c.decoder(w), rest, false)
 }
 
 // open makes c a connection of ep by sending the answer to its handshake, unless it was refused

@@ -27,10 +27,11 @@ const (
 
 // Bounds that are not worth a field.
 const (
-	// turnBytes is what one connection may have read in a turn before the others are served.
-	turnBytes = 256 << 10
-	// turnUnits is how many messages and control frames one connection may have handled in a turn.
-	turnUnits = 512
+	// turnBytes is what one connection may have read in a turn before the others are served, and
+	// turnFrames how many frames it may have handled of that: most of what frames cost comes with
+	// each, however short.
+	turnBytes  = readBuffer
+	turnFrames = 128
 	// readBuffer is what one read asks for, and corkBytes what answers may gather before they are
 	// written: together they stay in a core's second-level cache.
 	readBuffer = 64 << 10

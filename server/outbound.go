@@ -215,12 +215,13 @@ func (c *Conn) dropBacklog() {
 // waits tells whether something waits for the peer, and not for the end of a handler only.
 func (c *Conn) waits() bool { return c.out != nil && (!c.state.has(stCork) || c.state.has(stWriting)) }
 
-// congested tells that so much waits, for the peer or for all of them, that it is not to be read.
+// congested tells that so much waits that the peer is not to be read: half of its backlog, or half of
+// what it may have of what all peers share.
 func (c *Conn) congested() bool {
 	if c.out == nil || c.ep == nil {
 		return false
 	}
-	return c.out.held > c.ep.opts.Backlog/2 || c.waits() && !c.loop.srv.outbound.hasRoom(int64(c.out.held))
+	return c.out.held > c.ep.opts.Backlog/2 || c.waits() && !c.loop.srv.outbound.hasRoom(2*int64(c.out.held))
 }
 
 func (c *Conn) countOut(n int) {

@@ -37,7 +37,10 @@ func (c *Conn) event(w *worker, r netpoll.Ready) {
 	if r&netpoll.HangUp != 0 {
 		c.state |= stHangUp
 	}
-	t := c.takeTurn(w)
+	t := taskNone
+	if !c.state.has(stQueued) { // who has had its share comes behind the others, whatever more it sends
+		t = c.takeTurn(w)
+	}
 	c.mu.Unlock()
 	c.turn(w, t)
 }
@@ -209,7 +212,7 @@ func (c *Conn) parkedEvent(w *worker) {
 // event of its own.
 func (c *Conn) read(w *worker) (n int, more bool) {
 	if rest := c.takeRest(); len(rest) > 0 {
-		c.received(w, rest)
+		c.received(w, rest, true)
 		return len(rest), true
 	}
 	n, err := c.recv(w.buf[:])
@@ -221,7 +224,7 @@ func (c *Conn) read(w *worker) (n int, more bool) {
 		return 0, false
 	}
 	c.loop.stats.bytesIn.Add(uint64(n))
-	c.received(w, w.buf[:n])
+	c.received(w, w.buf[:n], false)
 	return n, n == len(w.buf) || w.stage.has(stHangUp)
 }
 
@@ -238,14 +241,15 @@ func (c *Conn) ended(err error) {
 	c.kill(Closing{Cause: PeerGone, Code: CodeAbnormal, Err: err})
 }
 
-// received gives bytes to the stage that the connection is in. It may overwrite them.
-func (c *Conn) received(w *worker, p []byte) {
+// received gives bytes to the stage that the connection is in. It may overwrite them, and keep them if
+// they are the connection's own.
+func (c *Conn) received(w *worker, p []byte, own bool) {
 	switch {
 	case w.stage.has(stLinger | stCloseTaken):
 		// Section 5.5.1: after a close frame the peer must not send, and nothing is processed.
 		c.linger(len(p))
 	case w.stage.has(stOpen):
-		c.frames(w, p)
+		c.frames(w, p, own)
 	default:
 		c.handshake(w, p)
 	}
