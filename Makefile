@@ -2,6 +2,7 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
+FUZZFLAGS   ?=
 ARGS        ?=
 
 # Modules of their own, so that who embeds package server does not inherit what they need.
@@ -22,7 +23,7 @@ test: chromium node ## all tests, with the race detector, a real browser and oth
 	@# The cache of results does not know what a browser, Node or a command that was built depends on.
 	@for m in $(MODULES); do (cd $$m && echo "go test ./... in $$m" && go test -race -count=1 ./...) || exit 1; done
 	@# So many inputs and not so many seconds: Go 1.26 may take the end of the time for a failure.
-	@$(MAKE) --no-print-directory fuzz FUZZTIME=10000x
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=5000x FUZZFLAGS="-fuzzminimizetime 100x"
 
 # Tests that need a browser or Node say so themselves if it is missing; this only tries to have it.
 # $(call have,COMMAND,PACKAGES) installs Debian's packages if the command is missing.
@@ -51,7 +52,7 @@ profile: build ## CPU profile of the server under 9,000 ticked connections: its 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@for p in $$(go list ./...); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-			echo "$$f in $$p" && go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+			echo "$$f in $$p" && go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $(FUZZFLAGS) $$p || exit 1; \
 		done; \
 	done
 

@@ -23,7 +23,7 @@ func TestInterop(t *testing.T) {
 				t.Run(tc.name, func(t *testing.T) {
 					e := serve(t, m.server)
 					r := c.talk(t, tc.on(e.addr, m.offer))
-					tc.judge(t, r, e.end(t))
+					tc.judge(t, r, e)
 				})
 			}
 		}
@@ -54,10 +54,10 @@ func withEach(t *testing.T, test func(*testing.T, client)) {
 }
 
 // judge holds what client and server saw against what was to be seen.
-func (tc testCase) judge(t *testing.T, r report, why server.Closing) {
+func (tc testCase) judge(t *testing.T, r report, e *echo) {
 	t.Helper()
 	if r.Error != "" {
-		t.Error("the client failed: ", r.Error)
+		t.Fatalf("the client failed behind %d of %d messages: %s", len(r.Heard), len(tc.say), r.Error)
 	}
 	if r.Subprotocol != tc.subprotocol {
 		t.Errorf("agreed on the subprotocol %q, not %q", r.Subprotocol, tc.subprotocol)
@@ -81,7 +81,7 @@ func (tc testCase) judge(t *testing.T, r report, why server.Closing) {
 	if r.Close != seen {
 		t.Errorf("the client saw the end %+v, not %+v", r.Close, seen)
 	}
-	if why != noted {
+	if why := e.end(t); why != noted {
 		t.Errorf("the server saw the end %+v, not %+v", why, noted)
 	}
 }
@@ -103,7 +103,7 @@ func TestWire(t *testing.T) {
 		e := serve(t, m.server)
 		p := openTap(t, e.addr)
 		r := c.talk(t, tc.on(p.addr, m.offer))
-		tc.judge(t, r, e.end(t))
+		tc.judge(t, r, e)
 		extensions, client, server := p.sides(t)
 		m.judgeExtensions(t, "the server agreed to", extensions)
 		m.judgeExtensions(t, "the client saw", r.Extensions)
@@ -167,7 +167,7 @@ func TestWindows(t *testing.T) {
 				tc := inSizes(s)
 				e := serve(t, server.Compression{Enabled: true, ContextTakeover: true, WindowBits: s.option})
 				r := c.talk(t, tc.on(e.addr, &s.offer))
-				tc.judge(t, r, e.end(t))
+				tc.judge(t, r, e)
 				s.judge(t, c, r.Extensions)
 			})
 		}
