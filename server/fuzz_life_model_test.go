@@ -156,6 +156,8 @@ func (l *life) checkHeard(u understanding) error {
 	// the peer sent on behind its close frame.
 	kept := toEnd && !l.killed && !(u.end != nil && u.end.Cause == PeerClosed && u.more)
 	fits := len(l.heard)+len(l.queue) < 8000 && !l.tight // so that nothing ever waits in the server
+	// Who ends its stream is sent no more than what fits, unless it said a close frame before.
+	waits := !l.ended || u.end != nil && u.end.Cause == PeerClosed || fits
 	closes := u.end != nil || l.byServer()
 	switch {
 	case err != nil:
@@ -164,11 +166,11 @@ func (l *life) checkHeard(u understanding) error {
 		return errors.New("messages that were not sent so")
 	case !subsequence(h.pongs, u.pings):
 		return errors.New("pongs that nobody pinged for")
-	case h.torn && kept && (!l.ended || fits):
+	case h.torn && kept && waits:
 		return errors.New("the last frame is torn")
 	case h.close != nil && (len(h.messages) < len(l.sent) || !bytes.Equal(h.close, appendClose(nil, l.why.Code, l.closeReason()))):
 		return fmt.Errorf("the close frame %x came behind %d messages of %d", h.close, len(h.messages), len(l.sent))
-	case h.close == nil && kept && closes && (!l.ended || fits):
+	case h.close == nil && kept && closes && waits:
 		return errors.New("no close frame")
 	case kept && fits && len(h.messages) < len(l.sent):
 		return fmt.Errorf("%d messages of %d", len(h.messages), len(l.sent))
