@@ -124,19 +124,24 @@ func (w *lifeWorld) nothingLeft(t *testing.T, lives []*life) {
 			t.Fatalf("left: %d connections of %s", ep.Len(), path)
 		}
 	}
-	if n := countDescriptors(); w.descriptors == 0 {
-		w.descriptors = n
-	} else if n != w.descriptors {
-		t.Fatalf("%d descriptors are open, %d were", n, w.descriptors)
+	if open := descriptors(); w.descriptors == 0 {
+		w.descriptors = len(open)
+	} else if len(open) != w.descriptors {
+		t.Fatalf("%d descriptors are open, %d were: %q", len(open), w.descriptors, open)
 	}
 }
 
-func countDescriptors() int {
+// descriptors tells what is open.
+func descriptors() (on []string) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		panic(err)
 	}
-	return len(entries)
+	for _, e := range entries {
+		link, _ := os.Readlink("/proc/self/fd/" + e.Name())
+		on = append(on, link)
+	}
+	return on
 }
 
 // soon is await for something that takes microseconds, and of which there is much.
