@@ -72,7 +72,7 @@ func (l *life) check(t *testing.T) {
 		err = errors.Join(l.checkEvents(u), l.checkCause(u))
 	}
 	if err != nil || len(l.wrong) > 0 {
-		t.Fatalf("%v %q\nsaid %q\nheard %q, then %v\nevents %q, closed %+v\npeer understood %+v", err, l.wrong, l.said, l.heard, l.heardEnd, l.events, l.why, u)
+		t.Fatalf("%v %q\nsaid %.2000q\nheard %.2000q, then %v\nevents %q, closed %+v\npeer understood %+v", err, l.wrong, l.said, l.heard, l.heardEnd, l.events, l.why, u)
 	}
 }
 
@@ -199,7 +199,7 @@ type hearing struct {
 func hear(p []byte) (h hearing, err error) {
 	for len(p) > 0 {
 		if h.close != nil {
-			return h, fmt.Errorf("%x behind the close frame", p)
+			return h, fmt.Errorf("%s behind the close frame", glimpse(p))
 		}
 		r := bytes.NewReader(p)
 		head, err := ws.ReadHeader(r)
@@ -208,7 +208,7 @@ func hear(p []byte) (h hearing, err error) {
 			return h, nil
 		}
 		if err := ws.CheckHeader(head, ws.StateClientSide); err != nil || !head.Fin {
-			return h, fmt.Errorf("frame %x: not fit for a client, error %v", p, err)
+			return h, fmt.Errorf("frame %s: not fit for a client, error %v", glimpse(p), err)
 		}
 		n := len(p) - r.Len()
 		payload := string(p[n : n+int(head.Length)])

@@ -80,7 +80,8 @@ func lifeSeeds() [][]byte {
 		{opText | w, 0, opSend, 250, opSend, 250, opWrite, 250, opRead, 255, opPing | w, 1, opSend, 200, opSayClose, 0, 0},
 		// More waits than the kernel takes: some is read, and more is sent before the rest is on its way.
 		{opText | w, 0, opSend, 250, opWrite, 250, opSend | w, 250, opRead, 255, opSend, 1, opRead, 255, opWrite, 2, opRead, 255, opRead, 255, opSend, 1, 0},
-		{opText | w, 0, opSend, 250, opWrite, 250, opSend | w, 250, opPing | w, 1, opSayClose, 2, opEnd | w, 0, 0},
+		{opText | w, 0, opSend, 250, opWrite | w, 50, opPing | w, 1, opSayClose, 2, opEnd | w, 0, 0},
+		{opText | w, 0, opSend, 250, opWrite, 250, opSend | w, 250, opSayClose, 2, opEnd | w, 0, 0},
 		{opText | w, 0, opSend, 250, opWrite, 250, opSend | w, 250, opCloseWith, 1, opText, 0, 0},
 		{opText | w, 3, opText, 0, 0}, {opText, 4, opText, 4, opText, 4, opRead, 90, opText | w, 4, 0},
 		{opText | w, 5, opText, 0, 1}, {opText | w, 6, opText, 0, 0},

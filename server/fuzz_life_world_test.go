@@ -61,7 +61,7 @@ func (w *lifeWorld) handle(setting byte) {
 		OnTick:    func(c *Conn) { c.Value().(*life).ticked() },
 		OnClose:   func(c *Conn, why Closing) { c.Value().(*life).over(why) }}
 	if setting&tapeTight != 0 {
-		o.SendBuffer, o.Backlog = lifeBuffer, 3000
+		o.SendBuffer, o.Backlog = lifeBuffer, 4*lifeBuffer
 	}
 	if setting&tapeDrop != 0 {
 		o.Overflow = DropMessage
