@@ -5,9 +5,9 @@ FUZZTIME    ?= 10s
 ARGS        ?=
 
 # Modules of their own, so that who embeds package server does not inherit what they need.
-MODULES = . bench/peers cmd/stillpool/browsertest
+MODULES = . bench/peers cmd/stillpool/browsertest server/interop
 
-.PHONY: help run test bench profile fuzz lint build chromium
+.PHONY: help run test bench profile fuzz lint build chromium node
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -18,15 +18,27 @@ run: ## serve the demonstration on http://localhost:8080/ (more flags: make run 
 build: ## build bin/stillpool
 	go build -o bin/stillpool ./cmd/stillpool
 
-test: chromium ## all tests, with the race detector and a real browser
-	@for m in $(MODULES); do (cd $$m && echo "go test ./... in $$m" && go test -race ./...) || exit 1; done
+test: chromium node ## all tests, with the race detector, a real browser and other clients, and a little fuzzing
+	@# The cache of results does not know what a browser, Node or a command that was built depends on.
+	@for m in $(MODULES); do (cd $$m && echo "go test ./... in $$m" && go test -race -count=1 ./...) || exit 1; done
+	@# So many inputs and not so many seconds: Go 1.26 may take the end of the time for a failure.
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=10000x
 
-# The browser tests say so themselves if there is no browser; this only tries to have one.
-chromium:
-	@command -v chromium >/dev/null || { \
+# Tests that need a browser or Node say so themselves if it is missing; this only tries to have it.
+# $(call have,COMMAND,PACKAGES) installs Debian's packages if the command is missing.
+have = command -v $(1) >/dev/null || { \
 		command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
-	} || echo "chromium is missing and can't be installed by this user: the browser tests will be left out"
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(2) >/dev/null; \
+	} || echo "$(1) is missing and can't be installed by this user: the tests that need it will be left out"
+
+chromium:
+	@$(call have,chromium,chromium)
+
+node:
+	@$(call have,npm,nodejs npm)
+	@! command -v npm >/dev/null || \
+		(cd server/interop/js && npm install --no-save --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null) || \
+		echo "Node's package ws can't be installed: the tests that need it will be left out"
 
 bench: build ## Stillpool beside its peers and beside a bare write loop, in about five minutes
 	cd bench/peers && go build -o ../../bin/peers .

@@ -33,6 +33,7 @@ type piece struct {
 type decoder struct {
 	head [10]byte // a server's header is at most 2 bytes and a length of 8
 	have uint8    // bytes in head
+	rsv  byte     // reserved bits that an extension has given a meaning
 
 	body    bool      // the header is complete, its payload is being read
 	fin     bool      // of this frame
@@ -96,8 +97,8 @@ func (d *decoder) begin() error {
 	d.fin = d.head[0]&0x80 != 0
 	d.op = ws.OpCode(d.head[0] & 0x0f)
 	d.have = 0
-	if d.head[0]&0x70 != 0 {
-		// Section 5.2: "MUST be 0 unless an extension is negotiated", and none is.
+	if d.head[0]&0x70&^d.rsv != 0 {
+		// Section 5.2: "MUST be 0 unless an extension is negotiated".
 		return errReserved
 	}
 	if d.head[1]&0x80 != 0 {

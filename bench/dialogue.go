@@ -37,13 +37,15 @@ type echoed struct {
 	unsent       int64         // due while measuring, but no connection was free
 	latency      *hdrhistogram.Histogram
 	delay        *hdrhistogram.Histogram // how late messages of a fixed rate were sent
+	own          *hdrhistogram.Histogram // of it, while a connection was free
 }
 
 // dialogue is what a connection has sent and received. Answers come in the order of the messages.
 type dialogue struct {
 	sent     uint32
 	answered uint32
-	offset   int // bytes of the answer that is being read
+	offset   int           // bytes of the answer that is being read
+	freed    time.Duration // when the last answer came
 }
 
 func newEchoed(l *loop, o EchoOptions, i int) *echoed {
@@ -54,7 +56,7 @@ func newEchoed(l *loop, o EchoOptions, i int) *echoed {
 		intended:  make([]time.Duration, len(l.conns)*o.Pipeline),
 		idle:      newTurns(len(l.conns) * o.Pipeline),
 		began:     math.MaxInt64, ended: math.MaxInt64,
-		latency: newHistogram(), delay: newHistogram(),
+		latency: newHistogram(), delay: newHistogram(), own: newHistogram(),
 	}
 	if o.Rate > 0 {
 		e.pace = &pace{rate: o.Rate / float64(o.Loops)}
@@ -64,20 +66,38 @@ func newEchoed(l *loop, o EchoOptions, i int) *echoed {
 
 // start begins to send, at the next step.
 func (e *echoed) start(now time.Duration) {
+	e.queueAll()
+	e.resume(now)
+}
+
+// queueAll gives every connection its turns, once.
+func (e *echoed) queueAll() {
 	for range e.pipeline {
 		for i := range e.dialogues {
 			e.idle.push(uint32(i))
 		}
 	}
+}
+
+// resume sends from now on, after an end again, on a new schedule.
+func (e *echoed) resume(now time.Duration) {
 	e.sending = true
 	if e.pace != nil {
-		e.pace.start = now
+		*e.pace = pace{start: now, rate: e.pace.rate}
 	}
 }
 
-func (e *echoed) begin(now time.Duration) { e.began = now }
+// begin measures from now on, and forgets what was measured before.
+func (e *echoed) begin(now time.Duration) {
+	e.began, e.ended = now, math.MaxInt64
+	e.messages, e.unanswered, e.unsent = 0, 0, 0
+	e.latency.Reset()
+	e.delay.Reset()
+	e.own.Reset()
+}
 
 func (e *echoed) end(now time.Duration) {
+	e.step(now) // what only the client was late with is not unsent for want of a connection
 	e.sending = false
 	e.ended = now
 	if e.pace != nil {
@@ -109,15 +129,16 @@ func (e *echoed) step(now time.Duration) time.Duration {
 // which is read anew because sending a batch takes a while.
 func (e *echoed) send(c *conn, due time.Duration) {
 	now := e.loop.clock()
+	d := &e.dialogues[c.index]
 	if e.pace == nil {
 		due = now
 	} else {
 		e.pace.sent++
 		if e.measuring(due) {
 			record(e.delay, now-due)
+			record(e.own, now-max(due, d.freed))
 		}
 	}
-	d := &e.dialogues[c.index]
 	*e.intendedOf(c.index, d.sent) = due
 	message := e.payload.message(c.index, d.sent)
 	d.sent++
@@ -154,6 +175,7 @@ func (e *echoed) answered(c *conn, d *dialogue, now time.Duration) {
 	due := *e.intendedOf(c.index, d.answered)
 	d.answered++
 	d.offset = 0
+	d.freed = now
 	e.inflight--
 	e.idle.push(c.index)
 	if e.measuring(due) {
@@ -171,6 +193,34 @@ func (e *echoed) lost(c *conn, now time.Duration) {
 	e.inflight -= int(open)
 	if now >= e.began {
 		e.unanswered += int64(open)
+	}
+}
+
+// missing is how many messages of the measured time have no answer.
+func (e *echoed) missing() int64 {
+	n := e.unanswered
+	for i, d := range e.dialogues {
+		for seq := d.answered; seq != d.sent; seq++ {
+			if e.measuring(*e.intendedOf(uint32(i), seq)) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// countWaiting adds to the latency how long the messages without an answer have waited by now. It is
+// the least that theirs can be, and without them a server that answers nobody would look quick.
+func (e *echoed) countWaiting(now time.Duration) {
+	for i, d := range e.dialogues {
+		for seq := d.answered; seq != d.sent; seq++ {
+			if due := *e.intendedOf(uint32(i), seq); e.measuring(due) {
+				record(e.latency, now-due)
+			}
+		}
+	}
+	for unsent := *e.pace; unsent.sent < e.pace.sent+e.unsent; unsent.sent++ {
+		record(e.latency, now-unsent.due())
 	}
 }
 

@@ -83,6 +83,70 @@ func TestRateCountsFromWhenDue(t *testing.T) {
 	}
 }
 
+// TestPhasesAreApart measures twice on the same connections. What was left without an answer the first
+// time is missing then, and not the second time.
+func TestPhasesAreApart(t *testing.T) {
+	s := newStage(t, EchoOptions{Options: Options{Conns: 2}, Size: 16, Inflight: 2, Pipeline: 1, Rate: 10})
+	s.step(s.now)
+	s.now = 350 * ms
+	s.step(s.now)
+	s.reply(0)
+	s.now = 400 * ms
+	s.end(s.now) // sends what was due at 200
+	s.reply(1)
+	if s.missing() != 1 || s.unsent != 1 || s.messages != 1 || s.latency.TotalCount() != 2 {
+		t.Errorf("first: %d missing, %d unsent, %d messages, %d times", s.missing(), s.unsent, s.messages, s.latency.TotalCount())
+	}
+	s.now = 1_000 * ms
+	s.step(s.now)
+	if s.inflight != 1 {
+		t.Error("it sends after the end")
+	}
+	s.resume(s.now)
+	s.begin(s.now)
+	s.step(s.now)
+	s.now += 30 * ms
+	s.reply(1)
+	s.now += 20 * ms
+	s.end(s.now)
+	if s.missing() != 0 || s.unsent != 0 || s.messages != 1 {
+		t.Errorf("then: %d missing, %d unsent, %d messages", s.missing(), s.unsent, s.messages)
+	}
+	wantTimes(t, "latency", percentilesOf(s.latency), 30*ms, s.latency.TotalCount(), 1)
+}
+
+// TestWaitingCounts has one message under way and two that were never sent.
+func TestWaitingCounts(t *testing.T) {
+	s := newStage(t, EchoOptions{Options: Options{Conns: 1}, Size: 16, Inflight: 1, Pipeline: 1, Rate: 10})
+	s.step(s.now)
+	s.now = 300 * ms // 100 and 200 were due
+	s.end(s.now)
+	s.countWaiting(s.now)
+	want := newHistogram()
+	for _, waited := range []time.Duration{300, 200, 100} {
+		record(want, waited*ms)
+	}
+	if !s.latency.Equals(want) {
+		t.Errorf("latency is %v, want %v", percentilesOf(s.latency), percentilesOf(want))
+	}
+}
+
+// TestClientIsToldFromItsServer sends two messages late: one because the only connection was taken, one
+// because the client did not get round to it.
+func TestClientIsToldFromItsServer(t *testing.T) {
+	s := newStage(t, EchoOptions{Options: Options{Conns: 1}, Size: 16, Inflight: 1, Pipeline: 1, Rate: 10})
+	s.step(s.now)
+	s.now = 350 * ms
+	s.reply(0)
+	s.step(s.now) // was due at 100
+	wantTimes(t, "of the client", percentilesOf(s.own), 0, s.own.TotalCount(), 2)
+	s.reply(0)
+	s.now = 370 * ms
+	s.step(s.now) // was due at 200, and could be sent since 350
+	wantTimes(t, "of the client", percentilesOf(s.own), 20*ms, s.own.TotalCount(), 3)
+	wantTimes(t, "in all", percentilesOf(s.delay), 250*ms, s.delay.TotalCount(), 3)
+}
+
 func wantTimes(t *testing.T, name string, p Percentiles, most time.Duration, n, want int64) {
 	t.Helper()
 	if got := time.Duration(p.Max) * time.Microsecond; got.Round(ms) != most || n != want {

@@ -1,10 +1,10 @@
 // Package bench measures a WebSocket server from outside, over the network.
 //
-// It has two scenarios. [Tick] opens many connections and watches how late each arrives of the
+// It has three scenarios. [Tick] opens many connections and watches how late each arrives of the
 // messages that the server sends to every connection in a fixed period. [Echo] keeps a number of
-// messages under way, or sends at a fixed rate, and watches how long each takes to come back. Given
-// the process id of the server, both also tell what it spent: processor time a message, memory a
-// connection.
+// messages under way, or sends at a fixed rate, and watches how long each takes to come back. [Attack]
+// does that alone first and then beside hostile connections. Given the process id of the server, all
+// also tell what it spent: processor time and memory.
 //
 // The client must cost less than the server it measures. So it is built like one for many
 // connections: event loops on package netpoll, a small record a connection, and no goroutine, timer
@@ -14,16 +14,22 @@
 // # The way of the data
 //
 //	options ─► run ─► fleet ─► loop ─► upgrade ─► decode ─► tick or echo ─► result
+//	attack ─► phase ─► run, and beside it: hostility ─► hostile ─► crowd ─► visitor ─► kinds
 //
 // File by file:
 //   - options.go, target.go: what to measure, and where it is
-//   - run.go: what both scenarios do in the same order: open, settle, weigh, measure, close
+//   - run.go: what all scenarios do in the same order: open, settle, weigh, measure, close
 //   - fleet.go: the connections as a whole; commands to the loops, and their answers
 //   - loop.go, conn.go, close.go: one event loop; what it does with one connection
 //   - upgrade.go: the HTTP request and the check of its answer
 //   - decode.go: the frames of the server, at any split of the stream
 //   - tick.go, lateness.go: the first scenario and its bookkeeping; histogram.go
 //   - echo.go, dialogue.go, payload.go, pace.go: the second one, and its messages
+//   - attack.go, phase.go, watch.go: the third one: what is measured in which order, and once;
+//     attackresult.go, attacktable.go
+//   - hostility.go, hostile.go: the attackers seen from outside and from inside of their process
+//   - crowd.go, visitor.go: an event loop for connections that come again; one of them
+//   - kinds.go, ammunition.go, newcomer.go: what they do, and with what; the good ones among them
 //   - proc.go: processor time and memory of a process
 //   - result.go, table.go, progress.go: what was measured, and how it is shown
 package bench

@@ -6,16 +6,16 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// bar shows how many connections are open. A bar without a writer shows nothing.
+// bar shows how far something is. A bar without a writer shows nothing.
 type bar struct{ shown *progressbar.ProgressBar }
 
-func newBar(w io.Writer, conns int) *bar {
+func newBar(w io.Writer, what string, steps int) *bar {
 	if w == nil {
 		return &bar{}
 	}
-	return &bar{progressbar.NewOptions(conns,
+	return &bar{progressbar.NewOptions(steps,
 		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetDescription("connecting"),
+		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(),
 		progressbar.OptionClearOnFinish(),
 	)}
@@ -25,6 +25,12 @@ func newBar(w io.Writer, conns int) *bar {
 func (b *bar) set(n int) {
 	if b.shown != nil {
 		_ = b.shown.Set(n)
+	}
+}
+
+func (b *bar) describe(what string) {
+	if b.shown != nil {
+		b.shown.Describe(what)
 	}
 }
 

@@ -12,12 +12,13 @@ import (
 // the slowest are not left out of the percentiles.
 const stragglerTime = 2 * time.Second
 
-// run is what both scenarios do in the same order: open, settle, weigh, measure, close.
+// run is what all scenarios do in the same order: open, settle, weigh, measure, close.
 type run struct {
 	options Options
 	fleet   *fleet
 	server  *process // nil if its id is not known
 	client  *process
+	hostile *process // nil if there is none
 
 	opening     Opening
 	memory      Memory
@@ -28,10 +29,11 @@ type run struct {
 
 // reading is what is read off before and after measuring.
 type reading struct {
-	at     time.Duration
-	client time.Duration // processor time
-	server time.Duration
-	census census
+	at      time.Duration
+	client  time.Duration // processor time
+	server  time.Duration
+	hostile time.Duration
+	census  census
 }
 
 func newRun(ctx context.Context, o Options, perConn int, of scenarioOf) (*run, error) {
@@ -59,7 +61,7 @@ func (r *run) close() { r.fleet.close() }
 
 // open opens all connections, in two steps if the growth of memory between them is to be known.
 func (r *run) open(ctx context.Context) error {
-	bar := newBar(r.options.Progress, r.options.Conns)
+	bar := newBar(r.options.Progress, "connecting", r.options.Conns)
 	defer bar.finish()
 	if err := r.weigh(&r.memory.Before); err != nil {
 		return err
@@ -149,14 +151,22 @@ func (r *run) awaitStragglers() {
 // read takes everything that is compared between two times.
 func (r *run) read() (reading, error) {
 	now := reading{at: r.fleet.clock(), census: r.fleet.census()}
-	var err, serverErr error
-	now.client, err = r.client.cpu()
-	if r.server != nil {
-		if now.server, serverErr = r.server.cpu(); serverErr != nil {
-			serverErr = fmt.Errorf("bench: the server has gone: %w", serverErr)
-		}
+	var client, server, hostile error
+	now.client, client = r.client.cpu()
+	now.server, server = timeOf(r.server, "the server")
+	now.hostile, hostile = timeOf(r.hostile, "the hostile process")
+	return now, errors.Join(client, server, hostile)
+}
+
+func timeOf(p *process, name string) (time.Duration, error) {
+	if p == nil {
+		return 0, nil
 	}
-	return now, errors.Join(err, serverErr)
+	cpu, err := p.cpu()
+	if err != nil {
+		err = fmt.Errorf("bench: %s has gone: %w", name, err)
+	}
+	return cpu, err
 }
 
 // weigh takes the server's memory and how many connections it has.

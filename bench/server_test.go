@@ -85,6 +85,13 @@ func (s *testServer) count(what string) int {
 	return s.seen[what]
 }
 
+// accepted is how many connections have come.
+func (s *testServer) accepted() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
 func (s *testServer) serve(c net.Conn) {
 	path := ""
 	u := ws.Upgrader{OnRequest: func(uri []byte) error {

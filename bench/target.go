@@ -67,7 +67,15 @@ func lookUp(ctx context.Context, host string) (netip.Addr, error) {
 // source is the address that the i-th of n connections comes from; the zero Addr leaves it to the
 // kernel.
 func (t target) source(i, n int) netip.Addr {
-	if n <= manyConns || !t.addr.Addr().Is4() || !t.addr.Addr().IsLoopback() {
+	if n <= manyConns {
+		return netip.Addr{}
+	}
+	return t.spread(i)
+}
+
+// spread is source for connections that come again and again, however few they are at a time.
+func (t target) spread(i int) netip.Addr {
+	if !t.addr.Addr().Is4() || !t.addr.Addr().IsLoopback() {
 		return netip.Addr{}
 	}
 	return netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + i%sourceCount)})

@@ -37,10 +37,12 @@ func (e statusError) Error() string {
 // Nothing is kept a connection: the key is made of the loop's random half and the number of the
 // connection, so that it can be made again when the answer has come.
 type upgrader struct {
-	head string // of the request, up to the key
-	half uint64
-	src  bytes.Reader
-	buf  *bufio.Reader
+	head   string // of the request, up to the key
+	offer  string // of extensions; none by default
+	agreed string // to the offer, in the last answer that was checked
+	half   uint64
+	src    bytes.Reader
+	buf    *bufio.Reader
 }
 
 func newUpgrader(t target) *upgrader {
@@ -60,7 +62,11 @@ func (u *upgrader) key(index uint32) string {
 }
 
 func (u *upgrader) request(index uint32) []byte {
-	return []byte(u.head + u.key(index) + "\r\n\r\n")
+	offer := ""
+	if u.offer != "" {
+		offer = "\r\nSec-WebSocket-Extensions: " + u.offer
+	}
+	return []byte(u.head + u.key(index) + offer + "\r\n\r\n")
 }
 
 // check looks for a whole answer in p. It returns how many bytes of p the answer took, 0 if more
@@ -85,6 +91,7 @@ func (u *upgrader) check(index uint32, p []byte) (int, error) {
 // accepted applies the list of section 4.1, "the client MUST validate the server's response".
 func (u *upgrader) accepted(index uint32, r *http.Response) error {
 	h := r.Header
+	u.agreed = h.Get("Sec-WebSocket-Extensions")
 	switch {
 	case r.StatusCode != http.StatusSwitchingProtocols:
 		return statusError(r.StatusCode)
@@ -92,7 +99,7 @@ func (u *upgrader) accepted(index uint32, r *http.Response) error {
 		return errNoUpgrade
 	case h.Get("Sec-WebSocket-Accept") != acceptOf(u.key(index)):
 		return errAccept
-	case h.Get("Sec-WebSocket-Extensions") != "", h.Get("Sec-WebSocket-Protocol") != "":
+	case u.offer == "" && u.agreed != "", h.Get("Sec-WebSocket-Protocol") != "":
 		return errExtension
 	}
 	return nil

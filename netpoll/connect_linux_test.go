@@ -180,3 +180,20 @@ func TestNetConn(t *testing.T) {
 		b.ends()
 	})
 }
+
+// TestReset ends a connection. The peer has a reset and not
+// the end of the stream, and the descriptor is closed.
+func TestReset(t *testing.T) {
+	t.Parallel()
+	l := listen(t, "127.0.0.1:0")
+	fd, err := Connect(addressOf(l), netip.Addr{})
+	must(t, err)
+	server, _ := accept(t, l)
+	must(t, Reset(fd))
+	if err := Reset(fd); !errors.Is(err, unix.EBADF) {
+		t.Errorf("a second time: %v", err)
+	}
+	if n, err := Recv(server.fd, make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("the peer reads %d, %v", n, err)
+	}
+}

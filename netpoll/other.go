@@ -41,6 +41,7 @@ func ConnectError(int) error                          { return ErrUnsupported }
 func CloseWrite(int) error                            { return ErrUnsupported }
 func Shut(int) error                                  { return ErrUnsupported }
 func Close(int) error                                 { return ErrUnsupported }
+func Reset(int) error                                 { return ErrUnsupported }
 func SetNoDelay(int) error                            { return ErrUnsupported }
 func SetUserTimeout(int, time.Duration) error         { return ErrUnsupported }
 func SetSendBuffer(int, int) error                    { return ErrUnsupported }

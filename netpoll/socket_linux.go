@@ -166,6 +166,15 @@ func Close(fd int) error {
 	return os.NewSyscallError("close", unix.Close(fd))
 }
 
+// Reset closes the descriptor like Close, but the peer gets a reset: what either side had not read yet
+// is lost (SO_LINGER with a time of zero).
+func Reset(fd int) error {
+	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+		return errors.Join(fmt.Errorf("setsockopt SO_LINGER: %w", err), Close(fd))
+	}
+	return Close(fd)
+}
+
 // SetNoDelay makes the kernel send small writes at once (TCP_NODELAY).
 func SetNoDelay(fd int) error {
 	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, "TCP_NODELAY", 1)

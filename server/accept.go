@@ -157,7 +157,7 @@ func (s *Server) admit(fd int, peer netip.AddrPort) error {
 }
 
 func (s *Server) newConn(fd int32, peer netip.AddrPort) *Conn {
-	s.trim.note(s)
+	s.trim.note(s, 1)
 	id := s.ids.Add(1)
 	loops := s.loops()
 	c := &Conn{id: id, fd: fd, loop: loops[id%uint64(len(loops))], heard: s.now()}

@@ -126,6 +126,28 @@ func TestInvariant7Echo(t *testing.T) {
 	}
 }
 
+// TestInvariant7Upgrade: reading a handshake, judging it and answering allocates nothing, and the
+// offer that browsers make changes nothing of that.
+func TestInvariant7Upgrade(t *testing.T) {
+	s := &Server{Logger: quiet}
+	ep := s.Handle("/", Options{Compression: Compression{Enabled: true}, Subprotocols: []string{"chat"}})
+	const browsers = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
+	for _, head := range [][]byte{upgradeTo("/"), upgradeTo("/", "Sec-WebSocket-Protocol: x, chat"), upgradeTo("/", browsers)} {
+		r, answer := new(Request), make([]byte, 0, 1024)
+		n := testing.AllocsPerRun(100, func() {
+			raw, _, _ := cutHead(head, 0)
+			must(t, r.parse(raw))
+			var err error
+			r.agreed, err = ep.judge(&r.head)
+			must(t, err)
+			answer = appendUpgrade(answer[:0], r.head.key, &r.agreed)
+		})
+		if n != 0 {
+			t.Errorf("%v allocations for %q", n, head)
+		}
+	}
+}
+
 // TestInvariant7Tick: a tick of a prepared message allocates nothing.
 func TestInvariant7Tick(t *testing.T) {
 	s := &Server{Logger: quiet}

@@ -17,14 +17,14 @@ import (
 type upgradeClause struct {
 	name string
 	head []byte
-	// status is that of the answer; refused is any that says an error.
+	// status is that of the answer; anyError is any that says an error.
 	status int
 	// has are headers that the answer must have, once and so, and lacks those it must not have.
 	has   map[string]string
 	lacks []string
 }
 
-const refused = 0
+const anyError = 0
 
 // asking is the head of a handshake with headers in the place of those of their names; one without a
 // value is left out.
@@ -53,44 +53,44 @@ func upgradeClauses() []upgradeClause {
 		{name: "1.3 the accept is a hash of the key", head: asking(get), status: ok, has: map[string]string{"Sec-Websocket-Accept": "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="}},
 		{name: "1.3 …: of another key", head: asking(get, "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw=="), status: ok,
 			has: map[string]string{"Sec-Websocket-Accept": "HSmrc0sMlYUkAGmm5OPpG2HaGWk="}},
-		{name: "4.1 the method MUST be GET: POST", head: asking("POST /ws HTTP/1.1", "Content-Length: 0"), status: refused},
-		{name: "4.1 …: HEAD", head: asking("HEAD /ws HTTP/1.1"), status: refused},
-		{name: "4.1 …: get, methods are case-sensitive", head: asking("get /ws HTTP/1.1"), status: refused},
-		{name: "4.1 HTTP MUST be at least 1.1: 1.0", head: asking("GET /ws HTTP/1.0"), status: refused},
-		{name: "4.1 …: 0.9", head: asking("GET /ws HTTP/0.9"), status: refused},
-		{name: "4.1 …: none", head: asking("GET /ws"), status: refused},
-		{name: "4.1 the request MUST be valid HTTP: it is not", head: []byte("hello\r\n\r\n"), status: refused},
+		{name: "4.1 the method MUST be GET: POST", head: asking("POST /ws HTTP/1.1", "Content-Length: 0"), status: anyError},
+		{name: "4.1 …: HEAD", head: asking("HEAD /ws HTTP/1.1"), status: anyError},
+		{name: "4.1 …: get, methods are case-sensitive", head: asking("get /ws HTTP/1.1"), status: anyError},
+		{name: "4.1 HTTP MUST be at least 1.1: 1.0", head: asking("GET /ws HTTP/1.0"), status: anyError},
+		{name: "4.1 …: 0.9", head: asking("GET /ws HTTP/0.9"), status: anyError},
+		{name: "4.1 …: none", head: asking("GET /ws"), status: anyError},
+		{name: "4.1 the request MUST be valid HTTP: it is not", head: []byte("hello\r\n\r\n"), status: anyError},
 		{name: "4.1 …: an absolute URI is", head: asking("GET http://example.com/ws HTTP/1.1"), status: ok},
-		{name: "4.1 …: a header name with a space", head: asking(get, "X Y: z"), status: refused},
-		{name: "4.1 …: a folded header", head: asking(get, " folded: z"), status: refused},
-		{name: "4.2.1 a Host MUST be there", head: asking(get, "Host"), status: refused},
-		{name: "4.2.1 …: one of them", head: asking(get, "Host: example.com", "Host: example.org"), status: refused},
-		{name: "4.2.1 Upgrade MUST have websocket: missing", head: asking(get, "Upgrade"), status: refused},
-		{name: "4.2.1 …: another protocol", head: asking(get, "Upgrade: h2c"), status: refused},
-		{name: "4.2.1 …: another that begins so", head: asking(get, "Upgrade: websockets"), status: refused},
+		{name: "4.1 …: a header name with a space", head: asking(get, "X Y: z"), status: anyError},
+		{name: "4.1 …: a folded header", head: asking(get, " folded: z"), status: anyError},
+		{name: "4.2.1 a Host MUST be there", head: asking(get, "Host"), status: anyError},
+		{name: "4.2.1 …: one of them", head: asking(get, "Host: example.com", "Host: example.org"), status: anyError},
+		{name: "4.2.1 Upgrade MUST have websocket: missing", head: asking(get, "Upgrade"), status: anyError},
+		{name: "4.2.1 …: another protocol", head: asking(get, "Upgrade: h2c"), status: anyError},
+		{name: "4.2.1 …: another that begins so", head: asking(get, "Upgrade: websockets"), status: anyError},
 		{name: "4.2.1 …: compared without regard to case", head: asking(get, "Upgrade: WebSocket"), status: ok},
 		{name: "4.2.1 …: in a list", head: asking(get, "Upgrade: h2c, websocket"), status: ok},
-		{name: "4.2.1 Connection MUST have the token Upgrade: missing", head: asking(get, "Connection"), status: refused},
-		{name: "4.2.1 …: another", head: asking(get, "Connection: keep-alive"), status: refused},
-		{name: "4.2.1 …: another that has it inside", head: asking(get, "Connection: x-upgrade"), status: refused},
+		{name: "4.2.1 Connection MUST have the token Upgrade: missing", head: asking(get, "Connection"), status: anyError},
+		{name: "4.2.1 …: another", head: asking(get, "Connection: keep-alive"), status: anyError},
+		{name: "4.2.1 …: another that has it inside", head: asking(get, "Connection: x-upgrade"), status: anyError},
 		{name: "4.2.1 …: compared without regard to case", head: asking(get, "Connection: uPGRADE"), status: ok},
 		{name: "4.2.1 …: in a list, as Firefox sends it", head: asking(get, "Connection: keep-alive, Upgrade"), status: ok},
 		{name: "4.2.1 …: in a second line", head: asking(get, "Connection: keep-alive", "Connection: Upgrade"), status: ok},
 		{name: "4.2.1 …: in the first of two lines", head: asking(get, "Connection: Upgrade", "Connection: keep-alive"), status: ok},
-		{name: "4.2.1 Sec-WebSocket-Key MUST be 16 bytes in base64: missing", head: asking(get, "Sec-WebSocket-Key"), status: refused},
-		{name: "4.2.1 …: empty", head: asking(get, "Sec-WebSocket-Key: "), status: refused},
-		{name: "4.2.1 …: 15 bytes", head: asking(get, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA"), status: refused},
-		{name: "4.2.1 …: 17 bytes", head: asking(get, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAA="), status: refused},
-		{name: "4.2.1 …: 18 bytes", head: asking(get, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAAA"), status: refused},
-		{name: "4.2.1 …: 48 bytes", head: asking(get, "Sec-WebSocket-Key: "+strings.Repeat("AAAA", 16)), status: refused},
-		{name: "4.2.1 …: no padding", head: asking(get, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ"), status: refused},
-		{name: "4.2.1 …: not base64", head: asking(get, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ!=="), status: refused},
-		{name: "4.2.1 …: base64 for URLs", head: asking(get, "Sec-WebSocket-Key: ________________-____w=="), status: refused},
+		{name: "4.2.1 Sec-WebSocket-Key MUST be 16 bytes in base64: missing", head: asking(get, "Sec-WebSocket-Key"), status: anyError},
+		{name: "4.2.1 …: empty", head: asking(get, "Sec-WebSocket-Key: "), status: anyError},
+		{name: "4.2.1 …: 15 bytes", head: asking(get, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA"), status: anyError},
+		{name: "4.2.1 …: 17 bytes", head: asking(get, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAA="), status: anyError},
+		{name: "4.2.1 …: 18 bytes", head: asking(get, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAAA"), status: anyError},
+		{name: "4.2.1 …: 48 bytes", head: asking(get, "Sec-WebSocket-Key: "+strings.Repeat("AAAA", 16)), status: anyError},
+		{name: "4.2.1 …: no padding", head: asking(get, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ"), status: anyError},
+		{name: "4.2.1 …: not base64", head: asking(get, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ!=="), status: anyError},
+		{name: "4.2.1 …: base64 for URLs", head: asking(get, "Sec-WebSocket-Key: ________________-____w=="), status: anyError},
 		{name: "4.2.1 …: spaces around it are no part of it", head: asking(get, "Sec-WebSocket-Key:\t dGhlIHNhbXBsZSBub25jZQ== \t"), status: ok,
 			has: map[string]string{"Sec-Websocket-Accept": "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="}},
-		{name: "4.2.1 Sec-WebSocket-Version MUST be 13: missing", head: asking(get, "Sec-WebSocket-Version"), status: refused},
-		{name: "4.2.1 …: empty", head: asking(get, "Sec-WebSocket-Version: "), status: refused},
-		{name: "4.2.1 …: 013", head: asking(get, "Sec-WebSocket-Version: 013"), status: refused},
+		{name: "4.2.1 Sec-WebSocket-Version MUST be 13: missing", head: asking(get, "Sec-WebSocket-Version"), status: anyError},
+		{name: "4.2.1 …: empty", head: asking(get, "Sec-WebSocket-Version: "), status: anyError},
+		{name: "4.2.1 …: 013", head: asking(get, "Sec-WebSocket-Version: 013"), status: anyError},
 		{name: "4.2.1 header names are compared without regard to case", status: ok,
 			head: headOf(get, "hOST: a", "uPGRADE: websocket", "connection: upgrade", "SEC-WEBSOCKET-VERSION: 13", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==")},
 		{name: "4.2.1 header fields may come in any order", status: ok,
@@ -111,8 +111,8 @@ func upgradeClauses() []upgradeClause {
 		{name: "4.2.2 …: none in common", head: asking(get, "Sec-WebSocket-Protocol: other"), status: ok, lacks: none},
 		{name: "4.2.2 …: they are case-sensitive", head: asking(get, "Sec-WebSocket-Protocol: Good"), status: ok, lacks: none},
 		{name: "4.2.2 …: an endpoint that has none", head: asking(plain, "Sec-WebSocket-Protocol: good"), status: ok, lacks: none},
-		{name: "4.1 a subprotocol's name MUST be a token: it is not", head: asking(get, "Sec-WebSocket-Protocol: go od"), status: refused},
-		{name: "4.1 …: a separator", head: asking(get, "Sec-WebSocket-Protocol: good;best"), status: refused},
+		{name: "4.1 a subprotocol's name MUST be a token: it is not", head: asking(get, "Sec-WebSocket-Protocol: go od"), status: anyError},
+		{name: "4.1 …: a separator", head: asking(get, "Sec-WebSocket-Protocol: good;best"), status: anyError},
 		{name: "4.4 a server MUST answer with the versions that it speaks", head: asking(get, "Sec-WebSocket-Version: 25"), status: 426, has: version},
 		{name: "4.4 …: a client says one version, not a list", head: asking(get, "Sec-WebSocket-Version: 13, 8"), status: 426, has: version},
 		{name: "9.1 a server MUST NOT use an extension that was not offered", head: asking(get), status: ok, lacks: []string{"Sec-Websocket-Extensions"}},
@@ -120,24 +120,24 @@ func upgradeClauses() []upgradeClause {
 			lacks: []string{"Sec-Websocket-Extensions"}},
 		{name: "9.1 …: nor one that is switched off", head: asking(get, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"), status: ok,
 			lacks: []string{"Sec-Websocket-Extensions"}},
-		{name: "9.1 a list that breaks the grammar MUST fail the connection: empty", head: asking(get, "Sec-WebSocket-Extensions: "), status: refused},
-		{name: "9.1 …: a parameter without a name", head: asking(get, "Sec-WebSocket-Extensions: x; ; y"), status: refused},
-		{name: "9.1 …: a value without its quote", head: asking(get, "Sec-WebSocket-Extensions: x; y=\"z"), status: refused},
-		{name: "9.1 …: a quoted value that is no token", head: asking(get, "Sec-WebSocket-Extensions: x; y=\"a b\""), status: refused},
-		{name: "9.1 …: two names", head: asking(get, "Sec-WebSocket-Extensions: x y"), status: refused},
+		{name: "9.1 a list that breaks the grammar MUST fail the connection: empty", head: asking(get, "Sec-WebSocket-Extensions: "), status: anyError},
+		{name: "9.1 …: a parameter without a name", head: asking(get, "Sec-WebSocket-Extensions: x; ; y"), status: anyError},
+		{name: "9.1 …: a value without its quote", head: asking(get, "Sec-WebSocket-Extensions: x; y=\"z"), status: anyError},
+		{name: "9.1 …: a quoted value that is no token", head: asking(get, "Sec-WebSocket-Extensions: x; y=\"a b\""), status: anyError},
+		{name: "9.1 …: two names", head: asking(get, "Sec-WebSocket-Extensions: x y"), status: anyError},
 		{name: "10.2 an origin that is not wanted SHOULD be refused", head: asking(get, "Origin: http://evil.example"), status: 403},
 		{name: "10.2 …: null", head: asking(get, "Origin: null"), status: 403},
 		{name: "10.2 …: the host's name in another's", head: asking(get, "Origin: http://example.com.evil.example"), status: 403},
 		{name: "10.2 …: another port", head: asking(get, "Origin: http://example.com:8081"), status: 403},
 		{name: "10.2 …: the server's own is wanted", head: asking(get, "Origin: http://example.com"), status: ok},
-		{name: "11.3.1 Sec-WebSocket-Key MUST NOT come twice", status: refused,
+		{name: "11.3.1 Sec-WebSocket-Key MUST NOT come twice", status: anyError,
 			head: asking(get, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==")},
 		{name: "11.3.2 Sec-WebSocket-Extensions may come in several lines", head: asking(get, "Sec-WebSocket-Extensions: a", "Sec-WebSocket-Extensions: b; c=\"d\""), status: ok},
 		{name: "11.3.3 Sec-WebSocket-Accept MUST NOT come twice in an answer", head: asking(get, "Sec-WebSocket-Accept: nonsense"), status: ok,
 			has: map[string]string{"Sec-Websocket-Accept": "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="}},
 		{name: "11.3.4 Sec-WebSocket-Protocol may come in several lines, and MUST NOT in the answer", status: ok, has: agreed("best"),
 			head: asking(get, "Sec-WebSocket-Protocol: good", "Sec-WebSocket-Protocol: best")},
-		{name: "11.3.5 Sec-WebSocket-Version MUST NOT come twice", head: asking(get, "Sec-WebSocket-Version: 8", "Sec-WebSocket-Version: 13"), status: refused},
+		{name: "11.3.5 Sec-WebSocket-Version MUST NOT come twice", head: asking(get, "Sec-WebSocket-Version: 8", "Sec-WebSocket-Version: 13"), status: anyError},
 	}
 }
 
@@ -172,7 +172,7 @@ func (r *upgradeClause) talk(t *testing.T, addr string, chunks ...[]byte) {
 	response, err := http.ReadResponse(bufio.NewReader(strings.NewReader(answer)), nil)
 	must(t, err)
 	switch {
-	case r.status == refused && (response.StatusCode < 400 || response.StatusCode > 599), r.status != refused && response.StatusCode != r.status:
+	case r.status == anyError && (response.StatusCode < 400 || response.StatusCode > 599), r.status != anyError && response.StatusCode != r.status:
 		t.Fatalf("status %s, want %d", response.Status, r.status)
 	case !strings.HasPrefix(answer, fmt.Sprintf("HTTP/1.1 %d ", response.StatusCode)):
 		t.Errorf("the status line of %q is not of HTTP/1.1", answer)

@@ -237,7 +237,7 @@ func (c *Conn) finish(w *worker) (deliver bool) {
 	c.loop.poll.Remove(fd) // fails only when the poller is closed, which forgets everything anyway
 	netpoll.Close(fd)
 	c.loop.srv.descriptorFreed()
-	c.loop.srv.trim.note(c.loop.srv)
+	c.loop.srv.trim.note(c.loop.srv, 1)
 	if !tell {
 		c.leave()
 		return false

@@ -236,13 +236,13 @@ func (c *Conn) inflateLong(p *parked) (text parked, err error) {
 	return text, err
 }
 
-// gate lets so many in at once, and nobody wait.
-type gate struct {
+// turnstile lets so many in at once, and nobody wait.
+type turnstile struct {
 	limit  int32
 	inside atomic.Int32
 }
 
-func (g *gate) enter() bool {
+func (g *turnstile) enter() bool {
 	if g.inside.Add(1) > g.limit {
 		g.inside.Add(-1)
 		return false
@@ -250,4 +250,4 @@ func (g *gate) enter() bool {
 	return true
 }
 
-func (g *gate) leave() { g.inside.Add(-1) }
+func (g *turnstile) leave() { g.inside.Add(-1) }

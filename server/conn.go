@@ -64,9 +64,10 @@ type inbound struct {
 
 // parked is an event that could not be delivered where it was found.
 type parked struct {
-	open  *Request // the open event, or
-	msg   Message  // a message, whose bytes are the connection's own
-	taken int64    // of the inbound budget
+	open  *Request  // the open event, or
+	asks  *Endpoint // with open: a handshake that this endpoint is to authorize first, or
+	msg   Message   // a message, whose bytes are the connection's own
+	taken int64     // of the inbound budget
 	// deflated: the message is compressed. long: inflating it takes long, and is due first.
 	deflated, long bool
 }
@@ -90,6 +91,7 @@ const (
 	stHangUp   // the peer sends nothing more: read to the end
 	stTickOwed // a tick is due
 	stParked   // in.parked waits
+	stAsking   // the handshake waits for Authorize, or for its answer
 	stEnding   // only the close event is left
 	stJob      // is in the queue of a lane of the pool
 	stCloseJob // is in the queue of the close events' lane

@@ -10,7 +10,7 @@ import (
 // control frames. Whoever holds the connection's turn runs it.
 
 // unit is one thing that the stream said: a whole message or a control frame. The zero unit says
-// that more bytes are needed.
+// that there is more to come.
 type unit struct {
 	op   ws.OpCode // OpText, OpBinary, OpPing, OpPong or OpClose
 	data []byte    // valid until the next call of the decoder
@@ -47,21 +47,16 @@ type decoder struct {
 // idle tells whether nothing is half received.
 func (d *decoder) idle() bool { return d.nPart == 0 && !d.inFrame && !d.inMessage }
 
-// next decodes from p, which it may overwrite, and returns the bytes behind what it used. It goes
-// on until it has a unit, or p is empty, or the stream is wrong.
+// next decodes a frame from p, which it may overwrite, or what there is of one, and returns the bytes
+// behind what it used. If that made something whole, it is the unit.
 func (d *decoder) next(p []byte) (u unit, rest []byte, err error) {
-	for len(p) > 0 {
-		if !d.inFrame {
-			if p, err = d.header(p); err != nil || !d.inFrame {
-				return unit{}, nil, err
-			}
-		}
-		// An empty payload is complete with its header, so this comes even when p is empty by now.
-		if u, p, err = d.payload(p); u.ok || err != nil {
-			return u, p, err
+	if !d.inFrame {
+		if p, err = d.header(p); err != nil || !d.inFrame {
+			return unit{}, nil, err
 		}
 	}
-	return unit{}, nil, nil
+	// An empty payload is complete with its header, so this comes even when p is empty by now.
+	return d.payload(p)
 }
 
 // header reads a frame header; the bytes of one that is not whole are kept aside.

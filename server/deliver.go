@@ -13,12 +13,13 @@ import (
 var inbounds = sync.Pool{New: func() any { return new(inbound) }}
 
 // frames decodes p and delivers what it says, in order, until an event has to wait for a worker or
-// the connection has had its share of the turn.
-func (c *Conn) frames(w *worker, p []byte) {
+// the connection has had its share of the turn. What is left is kept aside: as it is if p is the
+// connection's own, otherwise copied.
+func (c *Conn) frames(w *worker, p []byte, own bool) {
 	d := c.decoder(w)
 	corked, fresh := false, false
 	for n := 0; len(p) > 0 && !w.stage.has(stCloseTaken|stLinger|stDead); n++ {
-		if n == turnUnits {
+		if n == turnFrames {
 			w.yield = true
 			break
 		}
@@ -29,7 +30,7 @@ func (c *Conn) frames(w *worker, p []byte) {
 		}
 		p = rest
 		if !u.ok {
-			break
+			continue
 		}
 		fresh = fresh || !u.op.IsControl()
 		// Only on a loop, where handlers are quick: elsewhere an answer would wait for the next one.
@@ -49,7 +50,7 @@ func (c *Conn) frames(w *worker, p []byte) {
 		p = nil
 	}
 	c.noteHalf(w, d, fresh)
-	c.keepAside(w, d, p)
+	c.keepAside(w, d, p, own)
 }
 
 // noteHalf notes since when something is half received. A fresh one began when what was before it
@@ -80,7 +81,7 @@ func (c *Conn) decoder(w *worker) *decoder {
 }
 
 // keepAside keeps what the next read will go on from, and nothing if that is nothing.
-func (c *Conn) keepAside(w *worker, d *decoder, rest []byte) {
+func (c *Conn) keepAside(w *worker, d *decoder, rest []byte, own bool) {
 	if d.idle() {
 		d.release()
 	}
@@ -101,7 +102,10 @@ func (c *Conn) keepAside(w *worker, d *decoder, rest []byte) {
 		c.fail(w, errNoBudget)
 		return
 	}
-	c.in.rest = bytes.Clone(rest)
+	if !own {
+		rest = bytes.Clone(rest)
+	}
+	c.in.rest = rest
 	c.in.parked.taken += int64(len(rest))
 }
 
@@ -176,6 +180,9 @@ func (c *Conn) message(w *worker, d *decoder, u unit) (waits bool) {
 
 // handle gives a message to its handler.
 func (c *Conn) handle(w *worker, m Message) {
+	if m.region != nil {
+		c.loop.srv.trim.note(c.loop.srv, trimLarge)
+	}
 	if c.ep.opts.OnMessage != nil {
 		c.callMessage(w, m)
 		w.stage = c.snapshot()
@@ -219,7 +226,7 @@ func (c *Conn) unpark(w *worker) {
 		return
 	}
 	w.stage = c.snapshot()
-	c.frames(w, rest)
+	c.frames(w, rest, true)
 }
 
 // deliverParked tells that the event was not delivered, because it takes too long to inflate.

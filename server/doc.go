@@ -12,7 +12,9 @@
 // The files are named after the stages that bytes pass, in this order:
 //
 //	accept.go     a listener's connections get a record and a loop
-//	handshake.go  from the first byte to the upgrade, by head.go, origin.go and extension.go
+//	handshake.go  from the first byte to the upgrade: head.go reads what was asked for, judge.go
+//	              judges it by origin.go and extension.go, authorize.go asks the embedder, and
+//	              refusal.go says no
 //	turn.go       the right to serve a connection: who has it does what is to be done
 //	decode.go     bytes become messages and control frames, by frame.go and code.go
 //	deliver.go    messages and events reach the handlers

@@ -18,7 +18,7 @@ import (
 //
 // From inside a handler it does not wait for that handler's own connection, which can't end before
 // the handler does; it recognises a handler by its goroutine, so one that a handler started and waits
-// for is not seen, and neither is a request that Handler answers. The server's goroutines end with
+// for is not seen, and neither is a request that net/http has read. The server's goroutines end with
 // its last connection.
 func (s *Server) Shutdown(ctx context.Context) error {
 	inside := s.handling.has(goroutineID()) && insideHandler()
@@ -108,6 +108,7 @@ func (s *Server) farewell() {
 			c.refuse(errShuttingDown)
 		}
 	})
+	s.unwanted() // after the refusals, of which Authorize could make others
 }
 
 // cutAll ends every connection without any more ado.
@@ -117,6 +118,7 @@ func (s *Server) cutAll() {
 		c.kill(Closing{Cause: ShutDown, Code: CodeAbnormal})
 		c.nudge()
 	})
+	s.unwanted()
 }
 
 func (s *Server) everyConn(f func(*Conn)) {
@@ -158,7 +160,8 @@ func isClosed(c chan struct{}) bool {
 	}
 }
 
-// insideHandler tells whether the calling goroutine runs one of the calls of deliver.go.
+// insideHandler tells whether the calling goroutine runs one of the calls of deliver.go or
+// authorize.go.
 func insideHandler() bool {
 	pcs := make([]uintptr, 64)
 	n := runtime.Callers(2, pcs)

@@ -47,6 +47,33 @@ func ExampleEndpoint_ServeHTTP() {
 	log.Fatal(web.ListenAndServe())
 }
 
+// Who has no session is sent away before the upgrade; who has one is known to every handler.
+func ExampleRemember() {
+	users := map[string]string{"1234": "Ada"}
+	srv := new(server.Server)
+	srv.Handle("/ws", server.Options{
+		Authorize: func(r *http.Request) error {
+			session, err := r.Cookie("session")
+			if err != nil {
+				return &server.Denial{Status: http.StatusUnauthorized, Reason: "log in first"}
+			}
+			user, ok := users[session.Value] // it may ask a database: it blocks nobody else
+			if !ok {
+				return fmt.Errorf("no such session") // the peer is told 403, and no more
+			}
+			server.Remember(r, user)
+			return nil
+		},
+		OnOpen: func(c *server.Conn, _ *server.Request) { c.WriteText("Hello, " + c.Value().(string) + "!") },
+	})
+
+	ada := connectAs(srv, "/ws", http.Header{"Cookie": {"session=1234"}})
+	defer ada.hangUp()
+	ada.hears()
+	// Output:
+	// Hello, Ada!
+}
+
 // Some conversations are easiest told by one goroutine from beginning to end. It gets its messages
 // through a channel and writes when it likes; the connection has that goroutine for as long as it
 // talks, and may do without afterwards.
@@ -150,12 +177,15 @@ type peer struct {
 }
 
 // connect has srv serve on a port of its own, and is its client there.
-func connect(srv *server.Server, path string) *peer {
+func connect(srv *server.Server, path string) *peer { return connectAs(srv, path, nil) }
+
+func connectAs(srv *server.Server, path string, header http.Header) *peer {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
-	conn, early, _, err := ws.Dial(context.Background(), "ws://"+l.Addr().String()+path)
+	dialer := ws.Dialer{Header: ws.HandshakeHeaderHTTP(header)}
+	conn, early, _, err := dialer.Dial(context.Background(), "ws://"+l.Addr().String()+path)
 	must(err)
 	p := &peer{Conn: conn, in: conn, srv: srv, served: served}
 	if early != nil { // it came with the answer to the handshake

@@ -3,6 +3,7 @@
 package server
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -207,11 +208,7 @@ func TestHandshakeDeflate(t *testing.T) {
 			{"/off", "", deflation{}},
 		} {
 			for _, later := range []bool{false, true} {
-				p := dial(t, addr)
-				if later { // by net/http
-					p.send(headOf("HEAD / HTTP/1.1", "Host: a"))
-					p.answer()
-				}
+				p := dialBoth(t, addr, later)
 				p.send(upgradeTo(c.path, offer, "Sec-WebSocket-Protocol: chat"))
 				answer := p.upgraded()
 				if !strings.Contains(answer, c.want) || c.want == "" && strings.Contains(answer, "Extensions") {
@@ -222,13 +219,9 @@ func TestHandshakeDeflate(t *testing.T) {
 				}
 			}
 			for _, later := range []bool{false, true} {
-				p := dial(t, addr)
-				if later {
-					p.send(headOf("HEAD / HTTP/1.1", "Host: a"))
-					p.answer()
-				}
+				p := dialBoth(t, addr, later)
 				p.send(upgradeTo(c.path, offer, "Sec-WebSocket-Extensions: a b"))
-				p.wantRefusal(errBadExtension, nil)
+				p.refusal(http.MethodGet, errBadExtension, nil)
 			}
 		}
 	})
@@ -248,11 +241,7 @@ func TestHandshakeWindows(t *testing.T) {
 		addr := serve(t, s)
 		come := func(later bool, want string, held int64) *peer {
 			t.Helper()
-			p := dial(t, addr)
-			if later {
-				p.send(headOf("HEAD / HTTP/1.1", "Host: a"))
-				p.answer()
-			}
+			p := dialBoth(t, addr, later)
 			p.send(upgradeTo("/ws", offer))
 			if answer := p.upgraded(); !strings.Contains(answer, "Sec-WebSocket-Extensions: "+want+"\r\n") {
 				t.Errorf("answered %q, want %q", answer, want)

@@ -20,7 +20,8 @@ import (
 
 // FuzzHead: no head makes the parser panic, and where it is cut makes no difference. Strictness is
 // held against net/http: whatever is accepted here, net/http reads too, and reads the same, so that
-// nobody behind or before this server understands something else.
+// nobody behind or before this server understands something else, and an Authorize is asked about the
+// request that is meant.
 func FuzzHead(f *testing.F) {
 	for _, head := range [][]byte{
 		upgradeTo("/"),
@@ -39,6 +40,17 @@ func FuzzHead(f *testing.F) {
 		headOf("GET / HTTP/1.1", "Host: a", " folded"),
 		headOf("GET / HTTP/1.1", "Host : a"),
 		[]byte("GET / HTTP/1.1\nHost: a\n\n"),
+		append([]byte("\r\n"), upgradeTo("/")...),
+		[]byte("\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
+		[]byte("\rGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+		upgradeTo("/", "Origin: http://a", "Origin: http://b", "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x", "Cookie: a=b"),
+		upgradeTo("/", "Content-Length: 0"),
+		upgradeTo("/", "Content-Length: 5", "Transfer-Encoding: chunked"),
+		upgradeTo("/", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+		headOf("GET / HTTP/1.1", "Host: a", "Host: a"),
+		headOf("GET / HTTP/1.1", "Host: a", "X: b\rY: c"),
+		headOf("GET / HTTP/1.1", "Host: a", "X: \x00"),
+		headOf("HEAD http://a@b/ HTTP/1.1", "Host: b"),
 		[]byte("\x16\x03\x01\x02\x00"),
 	} {
 		f.Add(head, []byte{})

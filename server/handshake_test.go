@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -113,10 +114,19 @@ func TestHandshakeRefusals(t *testing.T) {
 		{"400 no subprotocol's name", upgradeLess(get, "", "Sec-WebSocket-Protocol: a b"), errBadSubproto, nil},
 		{"403 another origin", upgradeLess(get, "", "Origin: http://evil.com"), errOrigin, nil},
 		{"403 no origin", upgradeLess(get, "", "Origin: null"), errOrigin, nil},
+		{"403 an empty origin", upgradeLess(get, "", "Origin:"), errOrigin, nil},
+		{"403 an origin that is none", upgradeLess(get, "", "Origin: example.com"), errOrigin, nil},
+		{"403 two origins, though both are allowed", upgradeLess(get, "", "Origin: http://example.com", "Origin: http://example.com"), errOrigin, nil},
+		{"403 256 origins", upgradeLess(get, "", slices.Repeat([]string{"Origin: http://evil.com"}, 256)...), errOrigin, nil},
+		{"400 no extension", upgradeLess(get, "", "Sec-WebSocket-Extensions: a b"), errBadExtension, nil},
 		{"404 no endpoint", upgradeTo("/nothing"), errNotFound, nil},
 		{"404 no endpoint, and no upgrade", headOf("GET / HTTP/1.1", "Host: a"), errNotFound, nil},
 		{"405 POST", upgradeLess("POST /ws HTTP/1.1", ""), errMethod, map[string]string{"Allow": "GET"}},
 		{"405 HEAD", upgradeLess("HEAD /ws HTTP/1.1", ""), errMethod, map[string]string{"Allow": "GET"}},
+		{"404 HEAD", headOf("HEAD / HTTP/1.1", "Host: a"), errNotFound, nil},
+		{"404 HEAD behind an empty line", cat("\r\n", headOf("HEAD / HTTP/1.1", "Host: a")), errNotFound, nil},
+		{"400 HEAD without a Host", headOf("HEAD / HTTP/1.1"), errNoHost, nil},
+		{"431 HEAD", headOf("HEAD / HTTP/1.1", "X: "+strings.Repeat("x", defaultMaxHeader)), errHeadTooLarge, nil},
 		{"426 no upgrade", upgradeLess(get, "Upgrade"), errNoUpgrade, upgrade},
 		{"426 another upgrade", upgradeLess(get, "Upgrade", "Upgrade: h2c"), errNoUpgrade, upgrade},
 		{"426 version 8", upgradeLess(get, "Sec-WebSocket-Version", "Sec-WebSocket-Version: 8"), errVersion, upgrade},
@@ -126,8 +136,9 @@ func TestHandshakeRefusals(t *testing.T) {
 		{"505 HTTP/1.0", upgradeLess("GET /ws HTTP/1.0", ""), errHTTPVersion, nil},
 	}
 	for _, key := range []string{"", "x", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZR==", "dGhlIHNhbXBsZSBub25jZSE=", "!GhlIHNhbXBsZSBub25jZQ=="} {
-		cases = append(cases, cases[6])
+		cases = append(cases, cases[0])
 		c := &cases[len(cases)-1]
+		c.want = errNoKey
 		c.name, c.raw = "400 key "+key, upgradeLess(get, "Sec-WebSocket-Key", "Sec-WebSocket-Key: "+key)
 	}
 	onPollers(t, func(t *testing.T, s *Server) {
@@ -138,7 +149,8 @@ func TestHandshakeRefusals(t *testing.T) {
 				p := dial(t, addr)
 				p.send(c.raw, bytes.Repeat([]byte("unread "), 10_000))
 				p.send(bytes.Repeat([]byte("unread "), 5_000))
-				p.wantRefusal(c.want, c.headers)
+				method, _, _ := strings.Cut(strings.TrimPrefix(string(c.raw), "\r\n"), " ")
+				p.wantRefusalOf(method, c.want, c.headers)
 			})
 		}
 		if got := s.Stats().Handshakes; got != uint64(len(cases)) {
@@ -150,14 +162,37 @@ func TestHandshakeRefusals(t *testing.T) {
 // wantRefusal reads a whole answer and the end of the stream. While it does, it sends on.
 func (p *peer) wantRefusal(want *refusal, headers map[string]string) {
 	p.t.Helper()
-	answer, err := http.ReadResponse(p.in, nil)
+	p.wantRefusalOf(http.MethodGet, want, headers)
+}
+
+// wantRefusalOf is wantRefusal for a request of that method: one of HEAD has no body.
+func (p *peer) wantRefusalOf(method string, want *refusal, headers map[string]string) {
+	p.t.Helper()
+	if _, err := p.in.Peek(1); err != nil {
+		p.t.Fatalf("no answer: %v", err)
+	}
+	p.send(bytes.Repeat([]byte("unread "), 5_000))
+	p.refusal(method, want, headers)
+	p.wantEnd()
+}
+
+// refusal reads a whole answer. What then becomes of a connection that net/http has is its business.
+func (p *peer) refusal(method string, want *refusal, headers map[string]string) {
+	p.t.Helper()
+	answer, err := http.ReadResponse(p.in, &http.Request{Method: method})
 	if err != nil {
 		p.t.Fatalf("no answer: %v", err)
 	}
 	defer answer.Body.Close()
-	p.send(bytes.Repeat([]byte("unread "), 5_000))
 	body, err := io.ReadAll(answer.Body)
-	if answer.StatusCode != want.status || string(body) != want.reason+"\n" || err != nil || !answer.Close {
+	words := want.body()
+	if answer.ContentLength != int64(len(words)) {
+		p.t.Errorf("Content-Length is %d, want %d", answer.ContentLength, len(words))
+	}
+	if method == http.MethodHead {
+		words = ""
+	}
+	if answer.StatusCode != want.status || string(body) != words || err != nil || !answer.Close {
 		p.t.Fatalf("%s with %q, error %v, to be closed %v; want %d with %q", answer.Status, body, err, answer.Close, want.status, want.reason)
 	}
 	for name, value := range headers {
@@ -165,12 +200,14 @@ func (p *peer) wantRefusal(want *refusal, headers map[string]string) {
 			p.t.Errorf("header %s is %q, want %q", name, got, value)
 		}
 	}
+	if date, err := http.ParseTime(answer.Header.Get("Date")); err != nil || time.Since(date).Abs() > time.Hour { // RFC 9110 section 6.6.1
+		p.t.Errorf("the date is %q", answer.Header["Date"])
+	}
 	for _, name := range []string{"Upgrade", "Allow"} {
 		if _, asked := headers[name]; !asked && answer.Header.Get(name) != "" {
 			p.t.Errorf("header %s is %q", name, answer.Header.Get(name))
 		}
 	}
-	p.wantEnd()
 }
 
 // TestHandshakeSlow: whoever does not send a whole head in time is told 408, be it that nothing
@@ -212,7 +249,7 @@ func TestHandshakeTooMany(t *testing.T) {
 		open(t, addr, "/ws")
 		three := dial(t, addr)
 		three.send(upgradeTo("/ws"))
-		three.wantRefusal(errTooManyConns, nil)
+		three.wantRefusal(errTooManyConns, map[string]string{"Retry-After": "1"})
 		three.conn.Close()
 		one.send(closeFrame(1000, ""))
 		one.wantClose(1000, "")

@@ -160,6 +160,18 @@ func dialBy(t testing.TB, addr string, control func(syscall.RawConn) error) *pee
 	return &peer{t: t, conn: conn.(*net.TCPConn), in: bufio.NewReader(conn)}
 }
 
+// dialBoth is dial or, later, a connection that net/http has and keeps alive, if the server has a
+// Handler.
+func dialBoth(t testing.TB, addr string, later bool) *peer {
+	t.Helper()
+	p := dial(t, addr)
+	if later {
+		p.send(headOf("HEAD / HTTP/1.1", "Host: a"))
+		p.answer()
+	}
+	return p
+}
+
 // open dials and upgrades.
 func open(t testing.TB, addr, path string, headers ...string) *peer {
 	t.Helper()
@@ -176,8 +188,12 @@ func openWith(t testing.TB, addr, path string, buffer int, headers ...string) *p
 
 // upgradeTo is the head of a lawful handshake, with the example's key of section 1.3.
 func upgradeTo(path string, headers ...string) []byte {
-	return headOf("GET "+path+" HTTP/1.1", append([]string{"Host: example.com", "Upgrade: websocket",
-		"Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}, headers...)...)
+	return headOf("GET "+path+" HTTP/1.1", append(handshakeLines("example.com"), headers...)...)
+}
+
+func handshakeLines(host string) []string {
+	return []string{"Host: " + host, "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}
 }
 
 // headOf ends each line as HTTP does.

@@ -21,38 +21,27 @@ type head struct {
 	hasBody      bool
 	old          bool // HTTP/1.0
 
-	hosts, keys, versions, origins, lengths, encodings uint8 // how often each header occurred
+	hosts, keys, versions, lengths uint8 // how often each header occurred: twice at the most
+	origins                        uint8 // the same: 2 is more than one
+	encoded                        bool  // there is a Transfer-Encoding header
 }
 
-// refusal is an HTTP answer that ends a connection before its upgrade.
-type refusal struct {
-	status int
-	reason string // the body: what was wrong, for a person
+// skipEmptyLine leaves out an empty line before the request line, which some clients send behind a
+// body. RFC 9112 section 2.2 wants at least one ignored, so it is one.
+func skipEmptyLine(p []byte) []byte {
+	return bytes.TrimPrefix(p, []byte("\r\n"))
 }
 
-func (r *refusal) Error() string { return r.reason }
-
-func badRequest(reason string) *refusal { return &refusal{http.StatusBadRequest, reason} }
-
-// What a request head can have wrong, with the clause of RFC 9112 or RFC 9110 that says so.
-var (
-	errBareLF        = badRequest("line not ended by CR LF")                                                // 9112 2.2
-	errControlByte   = badRequest("control character in the request head")                                  // 9110 5.5
-	errRequestLine   = badRequest("malformed request line")                                                 // 9112 3
-	errTarget        = badRequest("malformed request target")                                               // 9112 3.2
-	errHTTPVersion   = &refusal{http.StatusHTTPVersionNotSupported, "a WebSocket handshake needs HTTP/1.1"} // 9110 15.6.6
-	errFold          = badRequest("folded header line")                                                     // 9112 5.2
-	errFieldName     = badRequest("malformed header name")                                                  // 9112 5.1
-	errNoHost        = badRequest("Host header missing")                                                    // 9112 3.2
-	errManyHosts     = badRequest("more than one Host header")                                              // 9112 3.2
-	errHost          = badRequest("malformed Host header")                                                  // 9112 3.2
-	errBothLengths   = badRequest("Content-Length together with Transfer-Encoding")                         // 9112 6.1
-	errManyLengths   = badRequest("more than one Content-Length header")                                    // 9112 6.3
-	errHeadTooLarge  = &refusal{http.StatusRequestHeaderFieldsTooLarge, "request head too large"}
-	errBadPathEscape = badRequest("malformed escape in the path")
-	errHeadTooSlow   = &refusal{http.StatusRequestTimeout, "request head took too long"}
-	errSingleHeader  = badRequest("header repeated that may occur once")
-)
+// cutHead cuts the head of a request off p, of which looked bytes were looked at before, or answers
+// nil while it is not whole.
+func cutHead(p []byte, looked int) (head, rest []byte, err error) {
+	from := skipEmptyLine(p)
+	n, err := headEnd(from, max(0, looked-(len(p)-len(from))))
+	if err != nil || n == 0 {
+		return nil, p, err
+	}
+	return from[:n], from[n:], nil
+}
 
 // headEnd finds the end of a request head in p, looking only at what came since the first from
 // bytes were looked at. It is 0 while the head is not whole. What no whole head could mend is an
@@ -66,6 +55,9 @@ func headEnd(p []byte, from int) (int, error) {
 		j += i
 		if j == 0 || p[j-1] != '\r' {
 			return 0, errBareLF
+		}
+		if j == 1 {
+			return 0, errRequestLine // the line is empty
 		}
 		if j >= 3 && p[j-3] == '\r' && p[j-2] == '\n' {
 			return j + 1, checkBytes(p[from : j+1])
@@ -135,16 +127,15 @@ func (h *head) note(name, value []byte) error {
 		h.extended = true
 	case fold(name, "origin"):
 		h.origin = value
-		return once(&h.origins, errSingleHeader)
+		h.origins = min(h.origins+1, 2) // what to make of several is judge's to say
 	case fold(name, "content-length"):
 		h.hasBody = h.hasBody || !bytes.Equal(value, []byte("0"))
-		if h.encodings > 0 {
+		if h.encoded {
 			return errBothLengths
 		}
 		return once(&h.lengths, errManyLengths)
 	case fold(name, "transfer-encoding"):
-		h.hasBody = true
-		h.encodings++
+		h.hasBody, h.encoded = true, true
 		if h.lengths > 0 {
 			return errBothLengths
 		}

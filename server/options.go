@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -26,10 +27,11 @@ const (
 
 // Bounds that are not worth a field.
 const (
-	// turnBytes is what one connection may have read in a turn before the others are served.
-	turnBytes = 256 << 10
-	// turnUnits is how many messages and control frames one connection may have handled in a turn.
-	turnUnits = 512
+	// turnBytes is what one connection may have read in a turn before the others are served, and
+	// turnFrames how many frames it may have handled of that: most of what frames cost comes with
+	// each, however short.
+	turnBytes  = readBuffer
+	turnFrames = 128
 	// readBuffer is what one read asks for, and corkBytes what answers may gather before they are
 	// written: together they stay in a core's second-level cache.
 	readBuffer = 64 << 10
@@ -50,6 +52,8 @@ const (
 	tickGrain = 5
 	// minEvery is the shortest interval of ticks: the width of a place in the wheel.
 	minEvery = time.Millisecond
+	// maxMaxMessage leaves room to reckon with what a message may become.
+	maxMaxMessage = 1 << 40
 	// maxTimer is the longest interval or timeout that the wheel can hold.
 	maxTimer = 20 * 24 * time.Hour
 )
@@ -77,6 +81,14 @@ const (
 // else anything. A handler that panics is logged and
 // its connection closed with 1011.
 type Options struct {
+	// Authorize, if there is one, has the last word on a handshake that is right in all else: nil lets
+	// it in, and any error is a refusal, a *Denial with an answer of its own choice, another with 403
+	// and nothing of the error's. It may take as long as is left of Server.HandshakeTimeout; then, or
+	// when the server shuts down, the peer is told 503, its context ends, and its result is dropped.
+	// It runs on the pool that Server.Workers bounds, or, for a request that net/http has read, on that
+	// request's goroutine and for as long as that request's context says. Remember passes on to OnOpen
+	// what it learns. One that panics is logged, and the peer told 500.
+	Authorize func(r *http.Request) error
 	// OnOpen is called when a connection is open. It may send. The request is valid until it
 	// returns.
 	OnOpen func(c *Conn, r *Request)
@@ -121,8 +133,8 @@ type Options struct {
 	// Origins are further origins whose pages may connect, beside the server's own (the origin
 	// whose host and port are those of the Host header). Requests without an Origin header are
 	// allowed; browsers always send one. A pattern is scheme://host[:port], where the host may
-	// begin with "*." for any subdomain and the port may be "*" for any; "null" for pages without
-	// an origin; or "*" for all.
+	// begin with "*." for any subdomain and the port may be "*" for any; the same without a scheme,
+	// for both http and https; "null" for pages without an origin; or "*" for all.
 	Origins []string
 	// Subprotocols are what the endpoint speaks, best first. The best one that the client offers
 	// is agreed on; with none in common, none is.
@@ -149,6 +161,26 @@ type Compression struct {
 	WindowBits int
 	// Level is what compressing may cost: 1, the fastest, to 9. 0 is 1.
 	Level int
+}
+
+// Bound is the most memory, in bytes, that one connection can make the server hold, whatever its peer
+// does: what it sent, what waits for it, and its windows. It holds while the program sends no message
+// longer than Backlog. What the kernel holds comes beside it (SendBuffer), and what all connections
+// hold together is bounded by Server.InboundBudget, OutboundBudget and WindowBudget.
+func (o Options) Bound() int64 {
+	o, _, err := o.withDefaults()
+	if err != nil {
+		return 0 // Server.Handle would not have it
+	}
+	const connection = 1 << 10 // the record, what is kept of the stream, and a control frame or two
+	n := connection + int64(o.MaxMessage) + 2*readBuffer + int64(o.Backlog)
+	if c := o.Compression; c.Enabled {
+		n += (&decoder{limit: int64(o.MaxMessage)}).most(true) + chargeStep // beside what it inflates to
+		if c.ContextTakeover {
+			n += deflation{out: uint8(c.WindowBits), in: maxWindowBits, keepOut: true, keepIn: true}.cost()
+		}
+	}
+	return n
 }
 
 // Check tells what is wrong with o, and what Server.Handle would panic with: limits that are
@@ -181,6 +213,9 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	if o.MaxMessage < 0 || o.Backlog < 0 || o.SendBuffer < 0 || o.Every < 0 || o.IdleTimeout < 0 {
 		return o, nil, fmt.Errorf("server: negative limit in Options")
 	}
+	if int64(o.MaxMessage) > maxMaxMessage {
+		return o, nil, fmt.Errorf("server: MaxMessage of more than %d bytes", int64(maxMaxMessage))
+	}
 	if err := checkEvery(o.Every); err != nil {
 		return o, nil, err
 	}
@@ -198,7 +233,7 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	patterns := make([]originPattern, len(o.Origins))
 	for i, s := range o.Origins {
 		var err error
-		if patterns[i], err = parseOrigin(s); err != nil {
+		if patterns[i], err = parseOriginPattern(s); err != nil {
 			return o, nil, err
 		}
 	}

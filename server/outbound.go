@@ -98,12 +98,16 @@ func (c *Conn) transmit(head, body []byte) (int, error) {
 	return c.sendv([][]byte{head, body})
 }
 
-// hold queues what the kernel did not take of a frame. When the process-wide budget is spent, the
-// frame is refused; one that is torn already takes its connection with it, as nothing lawful could
+// hold queues what the kernel did not take of a frame. When the process-wide budget has no more for
+// this connection, the frame is refused; one that is torn already takes its connection with it, as nothing lawful could
 // follow it.
 func (c *Conn) hold(head, body []byte, l lease, torn bool) (Outcome, error) {
 	most := len(head) + len(body) + 2*segmentCost
-	if !c.loop.srv.outbound.take(int64(most)) {
+	has := 0
+	if c.out != nil {
+		has = c.out.held
+	}
+	if !c.loop.srv.outbound.takeFair(int64(most), int64(has)) {
 		if torn {
 			c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrBacklogFull})
 			c.nudge()
@@ -211,12 +215,13 @@ func (c *Conn) dropBacklog() {
 // waits tells whether something waits for the peer, and not for the end of a handler only.
 func (c *Conn) waits() bool { return c.out != nil && (!c.state.has(stCork) || c.state.has(stWriting)) }
 
-// congested tells that so much waits, for the peer or for all of them, that it is not to be read.
+// congested tells that so much waits that the peer is not to be read: half of its backlog, or half of
+// what it may have of what all peers share.
 func (c *Conn) congested() bool {
 	if c.out == nil || c.ep == nil {
 		return false
 	}
-	return c.out.held > c.ep.opts.Backlog/2 || c.waits() && !c.loop.srv.outbound.hasRoom(0)
+	return c.out.held > c.ep.opts.Backlog/2 || c.waits() && !c.loop.srv.outbound.hasRoom(2*int64(c.out.held))
 }
 
 func (c *Conn) countOut(n int) {

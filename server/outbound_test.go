@@ -217,7 +217,7 @@ func TestOutboundCorkIsNoTimeout(t *testing.T) {
 // connection.
 func TestInvariant3Outbound(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
-		s.OutboundBudget = 200_000
+		s.OutboundBudget = 400_000 // what one has must be left for the others
 		j := newJournal()
 		s.Handle("/", j.keep(Options{Backlog: 1 << 20, SendBuffer: smallBuffer}))
 		addr := serve(t, s)
@@ -239,10 +239,10 @@ func TestInvariant3Outbound(t *testing.T) {
 		if used() > s.OutboundBudget || used() < int64(greedy.Buffered()+modest.Buffered()) {
 			t.Errorf("%d of the budget used", used())
 		}
-		if outcome, err := modest.Write(Binary, make([]byte, 60_000)); outcome != Refused || err != ErrBacklogFull {
+		if outcome, err := modest.Write(Binary, make([]byte, 200_000)); outcome != Refused || err != ErrBacklogFull {
 			t.Errorf("over the budget: %v, error %v", outcome, err)
 		}
-		if outcome, err := torn.Write(Binary, make([]byte, 100_000)); outcome != Refused || err != ErrBacklogFull {
+		if outcome, err := torn.Write(Binary, make([]byte, 200_000)); outcome != Refused || err != ErrBacklogFull {
 			t.Errorf("torn and over the budget: %v, error %v", outcome, err)
 		}
 		j.wantClose(t, Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrBacklogFull})

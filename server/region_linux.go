@@ -77,10 +77,10 @@ func mapRegion(size int) *region {
 	return r
 }
 
-// retain lets one more user have r, who is to release it.
+// retain lets one more user have r, who is to release it. Only a user can retain it.
 func (r *region) retain() {
-	if r != nil {
-		r.users.Add(1)
+	if r != nil && r.users.Add(1) == 1 {
+		panic("server: message forwarded after its handler returned")
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,9 +32,9 @@ type Server struct {
 	Poller netpoll.Backend
 	// Loops is how many event loops share the connections. 0 is one for every two processors.
 	Loops int
-	// Workers bounds the goroutines for handlers that proved slow: so many of them may block at
-	// once and cost nobody else anything. 0 is 1024. Ticks and close events that prove slow have
-	// an eighth of that each beside it, which blocking message handlers can't take.
+	// Workers bounds the goroutines for Options.Authorize and for handlers that proved slow: so many
+	// of them may block at once and cost nobody else anything. 0 is 1024. Ticks and close events that
+	// prove slow have an eighth of that each beside it, which these can't take.
 	Workers int
 	// ReusePort lets several processes share the port of ListenAndServe (SO_REUSEPORT).
 	ReusePort bool
@@ -44,8 +45,8 @@ type Server struct {
 	// MaxHeaderBytes bounds the head of a handshake or of the first plain request of a connection;
 	// a longer one is told 431. 0 is 8 KiB.
 	MaxHeaderBytes int
-	// HandshakeTimeout bounds the time from accept to a whole head; a slower one is told 408.
-	// 0 is 10 s.
+	// HandshakeTimeout bounds the time from accept to a whole head; a slower one is told 408. It
+	// bounds Options.Authorize too; there the peer is told 503. 0 is 10 s.
 	HandshakeTimeout time.Duration
 	// CloseTimeout bounds the wait for the answer to a close frame. 0 is 5 s.
 	CloseTimeout time.Duration
@@ -54,11 +55,12 @@ type Server struct {
 	// too. 0 is 30 s; negative leaves it to the kernel.
 	UserTimeout time.Duration
 	// InboundBudget bounds, in bytes, all half-received messages and handshakes of the process
-	// together; a handshake over it is told 503, and a message over it closes its connection with
-	// 1013. 0 is 256 MiB.
+	// together, and one connection to as much as is left for all others. A handshake over it is told
+	// 503, and a message over it closes its connection with 1013. 0 is 256 MiB.
 	InboundBudget int64
-	// OutboundBudget bounds, in bytes, all that waits in the process for peers to read. 0 is
-	// 256 MiB.
+	// OutboundBudget bounds, in bytes, all that waits in the process for peers to read, and one
+	// connection to as much as is left for all others: those that have most waiting are refused more
+	// first. 0 is 256 MiB.
 	OutboundBudget int64
 	// WindowBudget bounds, in bytes, the windows of all connections with Compression.ContextTakeover.
 	// When it is spent, further connections are agreed with without context takeover. 0 is 256 MiB.
@@ -73,13 +75,15 @@ type Server struct {
 	inbound, outbound, windows budget
 	trim                       trimmer
 	pool                       pool
-	deflating                  gate // long messages that are being compressed
+	deflating                  turnstile // long messages that are being compressed
 	ids                        atomic.Uint64
 	conns                      atomic.Int64
-	exhausted                  atomic.Bool // an acceptor rests for want of a descriptor
-	stopping                   atomic.Bool // Shutdown or Close was called
-	sealed                     atomic.Bool // since then the last acceptor has ended: no connection comes any more
-	cut                        atomic.Bool // Close was called, or the time of Shutdown is over
+	exhausted                  atomic.Bool     // an acceptor rests for want of a descriptor
+	stopping                   atomic.Bool     // Shutdown or Close was called
+	sealed                     atomic.Bool     // since then the last acceptor has ended: no connection comes any more
+	cut                        atomic.Bool     // Close was called, or the time of Shutdown is over
+	wanted                     context.Context // until Shutdown or Close: what a handshake waits for
+	unwanted                   context.CancelFunc
 
 	begin     sync.Once
 	beginErr  error
@@ -214,6 +218,7 @@ func (s *Server) open() error {
 		return err
 	}
 	s.started = time.Now()
+	s.wanted, s.unwanted = context.WithCancel(context.Background())
 	s.inbound.limit = orDefault(s.InboundBudget, defaultInboundBudget)
 	s.outbound.limit = orDefault(s.OutboundBudget, defaultOutboundBudget)
 	s.windows.limit = orDefault(s.WindowBudget, defaultWindowBudget)

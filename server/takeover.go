@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net"
 	"net/http"
 	"syscall"
+	"time"
 
 	"github.com/stillpool/stillpool/netpoll"
 )
@@ -15,19 +18,22 @@ import (
 // http.Server, and upgrades that come later on a connection that Server.Handler has.
 
 var (
-	errHTTP2 = &refusal{http.StatusHTTPVersionNotSupported, "WebSocket over HTTP/2 (RFC 8441) is not spoken: use HTTP/1.1"}
-	errTLS   = &refusal{http.StatusNotImplemented, "connections under TLS can't be taken over: end TLS before this server"}
-	errWrap  = &refusal{http.StatusNotImplemented, "this connection is wrapped and can't be taken over"}
-	errStart = &refusal{http.StatusServiceUnavailable, "server is not available"}
+	errHTTP2 = refused(http.StatusHTTPVersionNotSupported, "WebSocket over HTTP/2 (RFC 8441) is not spoken: use HTTP/1.1")
+	errTLS   = refused(http.StatusNotImplemented, "connections under TLS can't be taken over: end TLS before this server")
+	errWrap  = refused(http.StatusNotImplemented, "this connection is wrapped and can't be taken over")
+	errStart = refused(http.StatusServiceUnavailable, "server is not available")
 )
 
 // ServeHTTP upgrades a request that net/http has read, so that an endpoint can be mounted in any
 // http.Server. The connection's descriptor moves to the event loops, and its goroutine and buffers
-// are given back when ServeHTTP returns, which it does at once. A connection under TLS, one of
-// HTTP/2 and one that a listener has wrapped are refused. The Server need not listen by itself, but
+// are given back when ServeHTTP returns, which it does at once, or after Options.Authorize. A
+// connection under TLS, one of HTTP/2 and one that a listener has wrapped are refused. The Server need not listen by itself, but
 // its Shutdown or Close ends these connections too, and the http.Server's does not.
 func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	agreed, err := ep.judgeStd(r)
+	if err == nil {
+		agreed.value, err = ep.askStd(w, r)
+	}
 	if err != nil {
 		refuseStd(w, err)
 		return
@@ -41,7 +47,7 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer conn.Close() // the loop has a descriptor of its own by then
 	if err := ep.takeOver(conn, buffered.Reader, r, agreed); err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", err)
-		conn.Write(takeOverRefusal(err).response())
+		conn.Write(takeOverRefusal(err).response(time.Now()))
 	}
 }
 
@@ -88,13 +94,12 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 	return ep.judge(&h)
 }
 
+// refuseStd is refuse by net/http, which adds the date and knows what HEAD is.
 func refuseStd(w http.ResponseWriter, err error) {
 	r := err.(*refusal)
-	w.Header().Set("Connection", "close")
-	for name, value := range r.headers() {
-		w.Header().Add(name, value)
-	}
-	http.Error(w, r.reason, r.status)
+	maps.Copy(w.Header(), r.fields())
+	w.WriteHeader(r.status)
+	io.WriteString(w, r.body())
 }
 
 // takeOver moves a hijacked connection to a loop. What the hijack had buffered are its first frames.

@@ -48,10 +48,18 @@ func (c *Conn) expire(now wheel.Time) {
 func (c *Conn) inStage() bool { return !c.state.has(stOpen) || c.state.has(stCloseSent|stLinger) }
 
 func (c *Conn) stageExpired() {
-	if !c.state.has(stOpen | stLinger) {
+	switch {
+	case c.state.has(stOpen | stLinger):
+		c.closeExpired()
+	case c.state.has(stAsking):
+		c.refuse(errAuthorizeSlow)
+	default:
 		c.refuse(errHeadTooSlow)
-		return
 	}
+}
+
+// closeExpired ends a connection whose peer had its time to answer the last that was said.
+func (c *Conn) closeExpired() {
 	if end := c.ext.end; end.Err == nil && !c.state.has(stCloseTaken|stLinger) {
 		end.Err = ErrCloseTimeout // the cause is why the close frame was sent
 	}

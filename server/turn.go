@@ -37,7 +37,10 @@ func (c *Conn) event(w *worker, r netpoll.Ready) {
 	if r&netpoll.HangUp != 0 {
 		c.state |= stHangUp
 	}
-	t := c.takeTurn(w)
+	t := taskNone
+	if !c.state.has(stQueued) { // who has had its share comes behind the others, whatever more it sends
+		t = c.takeTurn(w)
+	}
 	c.mu.Unlock()
 	c.turn(w, t)
 }
@@ -70,6 +73,9 @@ func (c *Conn) nextTask(w *worker) task {
 		return taskNone // the descriptor was given away; the turn is kept for ever
 	}
 	c.settle()
+	if c.state.has(stAsking) && c.state.has(stLinger|stDead) {
+		c.state &^= stParked | stAsking // it was refused while it waited, and can end without a worker
+	}
 	if c.state.has(stDead) && (!c.state.has(stParked) || c.loop.srv.cutOff()) {
 		return taskFinish
 	}
@@ -166,7 +172,7 @@ func (c *Conn) turn(w *worker, t task) {
 		case taskInflate:
 			c.inflateParked(w)
 		case taskParked:
-			c.unpark(w)
+			c.parkedEvent(w)
 		case taskTick:
 			c.tick(w)
 		case taskRead:
@@ -192,12 +198,21 @@ func (c *Conn) turn(w *worker, t task) {
 	}
 }
 
+// parkedEvent goes on with what waited for a worker.
+func (c *Conn) parkedEvent(w *worker) {
+	if c.in.parked.asks != nil {
+		c.authorize(w)
+	} else {
+		c.unpark(w)
+	}
+}
+
 // read takes one bufferful from the socket and tells how much it was, and whether there may be more:
 // a short read has emptied the socket, unless the end of the stream is there too and would give no
 // event of its own.
 func (c *Conn) read(w *worker) (n int, more bool) {
 	if rest := c.takeRest(); len(rest) > 0 {
-		c.received(w, rest)
+		c.received(w, rest, true)
 		return len(rest), true
 	}
 	n, err := c.recv(w.buf[:])
@@ -209,7 +224,7 @@ func (c *Conn) read(w *worker) (n int, more bool) {
 		return 0, false
 	}
 	c.loop.stats.bytesIn.Add(uint64(n))
-	c.received(w, w.buf[:n])
+	c.received(w, w.buf[:n], false)
 	return n, n == len(w.buf) || w.stage.has(stHangUp)
 }
 
@@ -226,14 +241,15 @@ func (c *Conn) ended(err error) {
 	c.kill(Closing{Cause: PeerGone, Code: CodeAbnormal, Err: err})
 }
 
-// received gives bytes to the stage that the connection is in. It may overwrite them.
-func (c *Conn) received(w *worker, p []byte) {
+// received gives bytes to the stage that the connection is in. It may overwrite them, and keep them if
+// they are the connection's own.
+func (c *Conn) received(w *worker, p []byte, own bool) {
 	switch {
 	case w.stage.has(stLinger | stCloseTaken):
 		// Section 5.5.1: after a close frame the peer must not send, and nothing is processed.
 		c.linger(len(p))
 	case w.stage.has(stOpen):
-		c.frames(w, p)
+		c.frames(w, p, own)
 	default:
 		c.handshake(w, p)
 	}
@@ -254,6 +270,10 @@ func (c *Conn) goexited(w *worker) {
 	case !c.state.has(stTurn):
 	case c.state.has(stGone):
 		c.leave() // it was the close handler
+	case !c.state.has(stOpen):
+		c.state &^= stAsking // it was Authorize
+		c.refuse(errFailed)
+		c.letGo()
 	default:
 		c.startClose(Closing{Cause: Panicked, Code: CodeInternal, Reason: "internal error"})
 		c.state &^= stCork

@@ -16,7 +16,7 @@ type role uint8
 
 const (
 	onLoop     role = iota // serves a loop: must not be held up
-	onHandlers             // pool: open and message events
+	onHandlers             // pool: open and message events, and Authorize
 	onTicks                // pool: ticks
 	onCloses               // pool: close events
 	onInflates             // pool: long compressed messages, which cost processor time
@@ -39,9 +39,10 @@ type worker struct {
 	req     Request // for a handshake
 }
 
-// mayHandle tells whether w may run open and message handlers of ep.
+// mayHandle tells whether w may run open and message handlers of ep; Authorize, if ep is nil because
+// the connection is none's yet, which is too slow for a loop by its nature.
 func (w *worker) mayHandle(ep *Endpoint) bool {
-	return w.role == onHandlers || w.role == onLoop && !ep.slow.is(w.now)
+	return w.role == onHandlers || w.role == onLoop && ep != nil && !ep.slow.is(w.now)
 }
 
 // mayTick tells whether w may run tick handlers of ep.

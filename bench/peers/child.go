@@ -21,21 +21,28 @@ const (
 	endTime   = 3 * time.Second // for a child to end when asked to
 )
 
-// job is what a client child is told on its standard input: one of the two.
+// job is what a client child is told on its standard input: one of them.
 type job struct {
-	Tick *bench.TickOptions `json:"tick,omitempty"`
-	Echo *bench.EchoOptions `json:"echo,omitempty"`
+	Tick   *bench.TickOptions   `json:"tick,omitempty"`
+	Echo   *bench.EchoOptions   `json:"echo,omitempty"`
+	Attack *bench.AttackOptions `json:"attack,omitempty"`
 }
 
-func (j job) at(url string, pid int) job {
-	if j.Tick != nil {
+// at is the job for a server. The URL of the control is of use to attacks only.
+func (j job) at(url string, pid int, controlURL string) job {
+	switch {
+	case j.Tick != nil:
 		o := *j.Tick
 		o.URL, o.PID = url, pid
 		return job{Tick: &o}
+	case j.Echo != nil:
+		o := *j.Echo
+		o.URL, o.PID = url, pid
+		return job{Echo: &o}
 	}
-	o := *j.Echo
-	o.URL, o.PID = url, pid
-	return job{Echo: &o}
+	o := *j.Attack
+	o.URL, o.PID, o.ControlURL = url, pid, controlURL
+	return job{Attack: &o}
 }
 
 // serveFlags are what the server must be told; the peers and stillpool read them alike.
@@ -47,12 +54,14 @@ func (j job) serveFlags(addr string) []string {
 	return flags
 }
 
-// sample is one result: one of the two.
+// sample is one result: one of them.
 type sample struct {
-	Tick *bench.TickResult `json:"tick,omitempty"`
-	Echo *bench.EchoResult `json:"echo,omitempty"`
+	Tick   *bench.TickResult   `json:"tick,omitempty"`
+	Echo   *bench.EchoResult   `json:"echo,omitempty"`
+	Attack *bench.AttackResult `json:"attack,omitempty"`
 }
 
+// common is what ticks and echoes have in common.
 func (s sample) common() *bench.Common {
 	if s.Tick != nil {
 		return &s.Tick.Common
@@ -61,28 +70,54 @@ func (s sample) common() *bench.Common {
 }
 
 // measure starts the server, lets a client measure it, and ends both. Each is a process of its own,
-// because each needs a descriptor a connection and its processor time told apart.
+// because each needs a descriptor a connection and its processor time told apart. An attack has a
+// second server, to be attacked as the control.
 func measure(ctx context.Context, c *contestant, path string, j job) (sample, error) {
-	addr, err := freeAddr()
+	server, err := startServer(ctx, c, j)
 	if err != nil {
 		return sample{}, err
 	}
-	var log tail
-	server := child(context.Background(), slices.Concat(c.command, j.serveFlags(addr))) // it ends after its client
-	server.Stdout, server.Stderr = &log, &log
-	if err := server.Start(); err != nil {
-		return sample{}, err
+	defer end(server.Cmd)
+	control := ""
+	if j.Attack != nil {
+		other, err := startServer(ctx, c, j)
+		if err != nil {
+			return sample{}, err
+		}
+		defer end(other.Cmd)
+		control = "ws://" + other.addr + path
 	}
-	defer end(server)
-	if err := awaitServer(ctx, addr); err != nil {
-		return sample{}, fmt.Errorf("%w\n%s", err, log.String())
-	}
-	s, err := runClient(ctx, j.at("ws://"+addr+path, server.Process.Pid))
+	s, err := runClient(ctx, j.at("ws://"+server.addr+path, server.Process.Pid, control))
 	if ctx.Err() != nil {
 		return sample{}, errors.New("interrupted")
 	}
 	if err != nil {
-		return sample{}, fmt.Errorf("%w\n%s", err, log.String())
+		return sample{}, fmt.Errorf("%w\n%s", err, server.log.String())
+	}
+	return s, nil
+}
+
+// server is a server child.
+type server struct {
+	*exec.Cmd
+	addr string
+	log  tail
+}
+
+func startServer(ctx context.Context, c *contestant, j job) (*server, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	s := &server{addr: addr}
+	s.Cmd = child(context.Background(), slices.Concat(c.command, j.serveFlags(addr))) // it ends after its client
+	s.Stdout, s.Stderr = &s.log, &s.log
+	if err := s.Start(); err != nil {
+		return nil, err
+	}
+	if err := awaitServer(ctx, addr); err != nil {
+		end(s.Cmd)
+		return nil, fmt.Errorf("%w\n%s", err, s.log.String())
 	}
 	return s, nil
 }
@@ -170,6 +205,10 @@ func (*clientCmd) Run() error {
 		s.Tick, err = bench.Tick(ctx, *j.Tick)
 	case j.Echo != nil:
 		s.Echo, err = bench.Echo(ctx, *j.Echo)
+	case j.Attack != nil:
+		if j.Attack.Command, err = hostileCommand(); err == nil {
+			s.Attack, err = bench.Attack(ctx, *j.Attack)
+		}
 	default:
 		err = errors.New("no job on standard input")
 	}

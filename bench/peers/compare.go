@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stillpool/stillpool/bench"
@@ -15,21 +16,31 @@ import (
 // compareCmd runs one scenario against several servers in turn, round after round, so that what
 // else the machine does meanwhile falls on all of them alike.
 type compareCmd struct {
-	Tick compareTickCmd `cmd:"" help:"Lateness and cost of a message every second to each connection."`
-	Echo compareEchoCmd `cmd:"" help:"Throughput, latency and cost of echoes."`
+	Tick   compareTickCmd   `cmd:"" help:"Lateness and cost of a message every second to each connection."`
+	Echo   compareEchoCmd   `cmd:"" help:"Throughput, latency and cost of echoes."`
+	Attack compareAttackCmd `cmd:"" help:"Latency of good clients alone and beside hostile ones."`
 }
 
-// compareFlags are what both scenarios have.
+// compareFlags are what all scenarios have.
 type compareFlags struct {
-	Servers      []string      `default:"stillpool,gws,gorilla,floor" help:"Servers to compare, the first of which the others are put in ratio to."`
+	Servers      []string      `placeholder:"SERVER,..." help:"Servers to compare, the first of which the others are put in ratio to (default: stillpool,gws,gorilla,floor; for attacks stillpool,nbio,gws)."`
 	StillpoolBin string        `default:"stillpool" help:"Binary whose subcommand serve is the server called stillpool."`
 	Rounds       int           `default:"5" help:"How often to measure each server."`
-	Conns        int           `default:"5000" help:"Connections to open."`
+	Conns        int           `help:"Connections to open (default: 5000; for attacks 500)."`
 	Duration     time.Duration `default:"10s" help:"How long to measure each time."`
 	Settle       time.Duration `default:"2s" help:"Time to wait after opening."`
 	SlopeFrom    int           `help:"Connections from which memory a connection is measured; -1 for none (default: 3000, with at least 6000 connections)."`
 	Loops        int           `default:"1" help:"Event loops of the client."`
 	JSON         string        `name:"json" placeholder:"FILE" help:"Write all results to FILE too."`
+}
+
+func (f *compareFlags) setDefaults(conns int, servers ...string) {
+	if f.Conns == 0 {
+		f.Conns = conns
+	}
+	if len(f.Servers) == 0 {
+		f.Servers = servers
+	}
 }
 
 func (f *compareFlags) options() bench.Options {
@@ -45,6 +56,7 @@ type compareTickCmd struct {
 
 // Run implements the subcommand.
 func (c *compareTickCmd) Run() error {
+	c.setDefaults(5_000, "stillpool", "gws", "gorilla", "floor")
 	job := job{Tick: &bench.TickOptions{Options: c.options(), Every: c.Every}}
 	return c.compare("tick", "/ws", job, tickMetrics)
 }
@@ -59,6 +71,7 @@ type compareEchoCmd struct {
 
 // Run implements the subcommand.
 func (c *compareEchoCmd) Run() error {
+	c.setDefaults(5_000, "stillpool", "gws", "gorilla", "floor")
 	job := job{Echo: &bench.EchoOptions{
 		Options: c.options(), Size: c.Size, Inflight: c.Inflight, Pipeline: c.Pipeline, Rate: c.Rate,
 	}}
@@ -156,6 +169,9 @@ func (f *compareFlags) printSettings(name string, j job) {
 	if e := j.Echo; e != nil {
 		fmt.Printf("%d bytes a message, in flight %s, at most %d a connection, rate %s\n",
 			e.Size, orWord(e.Inflight, "by default"), e.Pipeline, orWord(e.Rate, "as answers come"))
+	}
+	if a := j.Attack; a != nil {
+		fmt.Printf("%d hostile: %s\n", a.Hostile, strings.Join(a.Kinds, ", "))
 	}
 }
 

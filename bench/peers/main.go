@@ -17,6 +17,7 @@ type cli struct {
 	List    listCmd    `cmd:"" help:"List the peers."`
 	Compare compareCmd `cmd:"" help:"Measure several servers in turn and put them in ratio."`
 	Client  clientCmd  `cmd:"" hidden:""`
+	Hostile hostileCmd `cmd:"" hidden:""`
 }
 
 func main() {

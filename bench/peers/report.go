@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 )
 
 // metric is a number of a sample.
@@ -78,12 +79,24 @@ func report(out io.Writer, contestants []*contestant, metrics []metric) error {
 func warn(w io.Writer, contestants []*contestant) {
 	for _, c := range contestants {
 		for i, s := range c.samples {
-			for _, warning := range s.common().Warnings {
+			for _, warning := range s.warnings() {
 				fmt.Fprintf(w, "\nWARNING %s, round %d: %s", c.name, i+1, warning)
 			}
 		}
 	}
 	fmt.Fprintln(w)
+}
+
+func (s sample) warnings() (all []string) {
+	if s.Attack == nil {
+		return s.common().Warnings
+	}
+	for _, r := range s.Attack.Rounds {
+		for _, w := range r.Beside.Warnings {
+			all = append(all, strings.Join(r.Kinds, ", ")+": "+w)
+		}
+	}
+	return all
 }
 
 // values are those of all samples, sorted.

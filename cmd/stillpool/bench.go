@@ -15,6 +15,9 @@ import (
 type benchCmd struct {
 	Tick benchTickCmd `cmd:"" help:"Open many connections and measure how late each periodic message of the server comes."`
 	Echo benchEchoCmd `cmd:"" help:"Send messages and measure how long each takes to come back."`
+
+	Attack  benchAttackCmd  `cmd:"" help:"Measure good clients alone, and beside hostile ones."`
+	Hostile benchHostileCmd `cmd:"" hidden:""`
 }
 
 // benchFlags are what both scenarios have.

@@ -28,11 +28,11 @@ func TestMain(m *testing.M) {
 func withBrowser(m *testing.M) int {
 	chromium := findChromium()
 	if chromium == "" {
-		if os.Getenv("STILLPOOL_REQUIRE_BROWSER") == "1" {
-			fmt.Println("FAIL: no chromium in PATH, and STILLPOOL_REQUIRE_BROWSER is 1")
+		if os.Getenv("STILLPOOL_REQUIRE_ALL") == "1" {
+			fmt.Println("FAIL: no chromium in PATH, and STILLPOOL_REQUIRE_ALL is 1")
 			return 1
 		}
-		fmt.Println("The browser tests are left out: there is no chromium in PATH (STILLPOOL_REQUIRE_BROWSER=1 makes that a failure)")
+		fmt.Println("The browser tests are left out: there is no chromium in PATH (STILLPOOL_REQUIRE_ALL=1 makes that a failure)")
 		return m.Run() // each test leaves itself out, see newTab
 	}
 	dir, err := os.MkdirTemp("", "stillpool-browsertest")

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stillpool/stillpool/bench"
+)
+
+// TestAttackOnTheDemonstration runs all kinds at once against package server, with the attackers in a
+// process of their own. It judges nothing that depends on how fast the machine is.
+func TestAttackOnTheDemonstration(t *testing.T) {
+	t.Setenv(asCommand, "1") // for the hostile process
+	addr, _ := started(t)
+	file := filepath.Join(t.TempDir(), "result.json")
+	args := "bench attack --addr " + addr + " --pid " + strconv.Itoa(os.Getpid()) + " --json " + file +
+		" --conns 20 --rate 100 --newcomers 10 --hostile 40 --duration 1s --warmup 0s --settle 0s --drip 20ms"
+	if status, _, errs := ran(strings.Fields(args)...); status != exitOK {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r bench.AttackResult
+	if err := json.Unmarshal(data, &r); err != nil {
+		t.Fatal(err)
+	}
+	round := r.Rounds[0]
+	for _, p := range []*bench.Phase{round.Alone, round.Beside} {
+		if p.Messages == 0 || len(p.Lost) > 0 || p.Newcomers.Served == 0 {
+			t.Errorf("good clients: %+v", p)
+		}
+	}
+	if round.Beside.HostileCPUPercent == 0 || round.Memory.PeakBytes == 0 {
+		t.Errorf("hostile CPU %v, memory %+v", round.Beside.HostileCPUPercent, round.Memory)
+	}
+	if len(round.Hostile) != len(bench.KindNames()) {
+		t.Errorf("%d kinds, want %v", len(round.Hostile), bench.KindNames())
+	}
+	for _, k := range round.Hostile {
+		if k.Came < 4 || (k.Upgraded == 0) != (k.Kind == "half-handshake") {
+			t.Errorf("%s: %d came and %d were upgraded", k.Kind, k.Came, k.Upgraded)
+		}
+	}
+}
+
+func TestAttackFlags(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"bench attack --addr 192.0.2.1:80", bench.ErrNotLoopback.Error()},
+		{"bench attack --addr 127.0.0.1:1 --control 192.0.2.1:80", bench.ErrNotLoopback.Error()},
+		{"bench attack --addr 127.0.0.1:1 --kinds bomb,rudeness", `"rudeness"`},
+		{"bench attack --addr 127.0.0.1:1 --conns 3", "connection refused"},
+	} {
+		status, out, errs := ran(strings.Fields(c.args)...)
+		if status != exitFailed || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, c.want) {
+			t.Errorf("%s: status %d, %q, want one line about %s", c.args, status, errs, c.want)
+		}
+	}
+}
+
+func TestAttackHelpListsTheKinds(t *testing.T) {
+	_, out, _ := ran("bench", "attack", "--help")
+	for _, name := range bench.KindNames() {
+		if !strings.Contains(out, "\n    "+name+" ") {
+			t.Errorf("%s is missing in\n%s", name, out)
+		}
+	}
+	if _, out, _ := ran("bench", "--help"); !strings.Contains(out, "attack") || strings.Contains(out, "bench hostile") {
+		t.Errorf("attack is missing, or the hidden command is not hidden, in\n%s", out)
+	}
+}

@@ -1,0 +1,61 @@
+package interop
+
+import (
+	"fmt"
+	"os"
+	"testing"
+)
+
+// leftOut says why a client does not take part.
+var leftOut = map[string]error{}
+
+// takesPart leaves the test out if the client is not there, or fails it if it must be.
+func (c client) takesPart(t *testing.T) {
+	t.Helper()
+	switch missing := leftOut[c.name]; {
+	case missing != nil && os.Getenv("STILLPOOL_REQUIRE_ALL") == "1":
+		t.Fatalf("%v, and STILLPOOL_REQUIRE_ALL is 1", missing)
+	case missing != nil:
+		t.Skipf("left out: %v", missing)
+	}
+}
+
+func TestMain(m *testing.M) {
+	os.Exit(withClients(m))
+}
+
+// withClients runs the tests with the clients that are not written in Go, as far as they are there.
+func withClients(m *testing.M) int {
+	chromium, err := findChromium()
+	note("chromium", err)
+	note("node", findNode())
+	if leftOut["node"] == nil {
+		if node, err = startNode(); err != nil {
+			fmt.Println("node does not start:", err)
+			return 1
+		}
+		defer node.stop()
+	}
+	if leftOut["chromium"] == nil {
+		profile, err := os.MkdirTemp("", "stillpool-interop")
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		defer os.RemoveAll(profile)
+		var end func()
+		if tab, end, err = openTab(chromium, profile); err != nil {
+			fmt.Printf("%s does not start: %v\n", chromium, err)
+			return 1
+		}
+		defer end()
+	}
+	return m.Run()
+}
+
+func note(client string, missing error) {
+	if missing != nil {
+		fmt.Printf("The tests with %s are left out: %v (STILLPOOL_REQUIRE_ALL=1 makes that a failure)\n", client, missing)
+		leftOut[client] = missing
+	}
+}
