@@ -141,7 +141,7 @@ func (c *Conn) parkQuestion(ep *Endpoint, r *Request, rest []byte) error {
 }
 
 // authorize asks about the handshake that waited, and goes on with it as with any other. The holder
-// of the turn runs it, a worker of the handlers' lane.
+// of the turn runs it, a worker of the lane for it.
 func (c *Conn) authorize(w *worker) {
 	p, rest := c.in.parked, c.in.rest
 	c.in.parked, c.in.rest = parked{}, nil

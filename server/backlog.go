@@ -113,6 +113,9 @@ func (b *backlog) sent(n int) {
 		done++
 	}
 	b.off = n
+	if done < len(b.segments) && n > 0 {
+		b.segments[done].region.consumed(b.segments[done].data[n:])
+	}
 	if done > 0 {
 		b.held -= done * segmentCost
 		kept := copy(b.segments, b.segments[done:])

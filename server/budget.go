@@ -29,6 +29,12 @@ func (b *budget) takeFair(n, has int64) bool {
 	return true
 }
 
+// hasFairRoom tells whether takeFair would get n bytes and a little more.
+func (b *budget) hasFairRoom(n, has int64) bool {
+	used := b.used.Load() + n + 4*segmentCost
+	return has+n+4*segmentCost <= b.limit-used
+}
+
 // hasRoom tells whether about n bytes are to be had.
 func (b *budget) hasRoom(n int64) bool { return b.used.Load()+n+segmentCost <= b.limit }
 

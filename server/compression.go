@@ -25,18 +25,30 @@ const (
 	// processors, so that bombs can't have all of them.
 	longInflate   = 64 << 10
 	shortDeflated = 8 << 10
+	// largeInflate is the length from which a compressed message waits in a queue of its own, which
+	// takes turns with that of shorter ones: by the worst of encodings it may take a tenth of a second.
+	largeInflate = 64 << 10
 )
 
 // windows live on between the messages of a connection with context takeover.
 type windows struct {
-	mu  sync.Mutex // held from compressing a message until it is queued; comes before Conn.mu
-	out []byte     // the end of what the server said
-	in  []byte     // the end of what the client said; belongs to the holder of the turn
+	// mu is held from compressing a message until it is queued, and comes before Conn.mu. That may
+	// take long, so nobody waits for it: a message that finds it held goes as it is.
+	mu  sync.Mutex
+	out []byte // the end of what the server said
+	in  []byte // the end of what the client said; belongs to the holder of the turn
 }
 
 // compresses tells whether a message of n bytes is to be compressed.
 func (c *Conn) compresses(n int) bool {
 	return c.deflate.out != 0 && n > 0 && n >= c.ep.opts.Compression.MinSize
+}
+
+// takes tells whether a message may be taken, so that none is compressed that is refused anyway.
+func (c *Conn) takes() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.state.has(stCloseSent|stDead|stGone) && (c.out == nil || c.out.held < c.ep.opts.Backlog)
 }
 
 // deflateBuffer has room for the longest frame that is compressed on the heap.
@@ -61,6 +73,7 @@ func (c *Conn) writeLongDeflated(op ws.OpCode, data []byte, l lease) (Outcome, e
 		return c.writePlain(op, data, l)
 	}
 	defer srv.deflating.leave()
+	srv.trim.note(srv, trimLarge)
 	size := maxHeader + len(data) + len(flushTail)
 	if r := reserve(size); r != nil {
 		defer r.release()
@@ -74,7 +87,9 @@ func (c *Conn) deflateInto(buf []byte, has lease, op ws.OpCode, data []byte, l l
 	var window []byte
 	if c.deflate.keepOut {
 		w := c.ext.windows
-		w.mu.Lock()
+		if !w.mu.TryLock() {
+			return c.writePlain(op, data, l)
+		}
 		defer w.mu.Unlock()
 		window = w.out
 	}
@@ -115,8 +130,11 @@ func (c *Conn) sendPrepared(p *Prepared) (Outcome, error) {
 		return c.sendPlain(p)
 	}
 	if c.deflate.keepOut {
-		c.ext.windows.mu.Lock()
-		defer c.ext.windows.mu.Unlock()
+		w := c.ext.windows
+		if !w.mu.TryLock() {
+			return c.sendPlain(p)
+		}
+		defer w.mu.Unlock()
 	}
 	return c.sendDeflated(frame, p.payload(), lease{forever: true})
 }
@@ -124,11 +142,14 @@ func (c *Conn) sendPrepared(p *Prepared) (Outcome, error) {
 // dropWindows gives the windows back. The holder of the turn calls it, at the end.
 func (c *Conn) dropWindows() {
 	c.loop.srv.windows.give(c.deflate.cost())
-	if c.deflate.cost() > 0 {
-		w := c.ext.windows
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.in, w.out = nil, nil
+	if c.deflate.cost() == 0 {
+		return
+	}
+	w := c.ext.windows
+	w.in = nil
+	if w.mu.TryLock() { // whoever has it finds the connection closed, and keeps nothing new
+		w.out = nil
+		w.mu.Unlock()
 	}
 }
 
@@ -136,7 +157,12 @@ func (c *Conn) dropWindows() {
 // long for that, and nothing was done.
 func (c *Conn) inflateHere(w *worker, m Message) (tooLong bool) {
 	text := texts.Get().(*[longInflate]byte)
-	defer texts.Put(text)
+	kept := false
+	defer func() {
+		if !kept {
+			texts.Put(text)
+		}
+	}()
 	tailed := append(append(w.tailed[:0], m.Data...), inflateTail...)
 	w.tailed = tailed[:0]
 	i := inflation{src: tailed, window: c.inWindow(), dst: text[:0:min(len(text), c.ep.opts.MaxMessage+1)]}
@@ -156,6 +182,8 @@ func (c *Conn) inflateHere(w *worker, m Message) (tooLong bool) {
 	m.Data = i.dst
 	if w.role != onLoop {
 		m.Data = bytes.Clone(m.Data) // the buffer is too large to be held while a handler blocks
+		texts.Put(text)
+		kept = true
 	}
 	c.handle(w, m)
 	return false
@@ -187,6 +215,7 @@ func (c *Conn) inWindow() []byte {
 
 // inflateParked inflates a long message that waits for it. Then it waits for its handler.
 func (c *Conn) inflateParked(w *worker) {
+	c.loop.srv.trim.note(c.loop.srv, trimLarge)
 	p := &c.in.parked
 	text, err := c.inflateLong(p)
 	if err == nil {

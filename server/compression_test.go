@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -401,4 +402,97 @@ func TestForward(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestCompressedWindowHeld: while one message is being compressed, the others of its connection go as
+// they are and wait for nobody, and neither does the end of the connection.
+func TestCompressedWindowHeld(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		conns := make(chan *Conn, 1)
+		ep := s.Handle("/", Options{Compression: Compression{Enabled: true, ContextTakeover: true},
+			OnMessage: echo, OnOpen: func(c *Conn, _ *Request) { conns <- c }})
+		p := openDeflating(t, serve(t, s), "/")
+		c := receive(t, "the open event", conns)
+		w := c.ext.windows
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		text := string(prose(1000))
+		if outcome, err := c.WriteText(text); outcome != Sent {
+			t.Errorf("written: %v, error %v", outcome, err)
+		}
+		if b := ep.Broadcast(PrepareText(text)); b.Sent != 1 {
+			t.Errorf("broadcast: %+v", b)
+		}
+		p.send(p.compressed(Text, text))
+		for range 3 {
+			if compressed, _ := p.wantEcho(text); compressed {
+				t.Error("compressed with a window that somebody else has")
+			}
+		}
+		must(t, p.conn.Close())
+		await(t, "the connection is gone", func() bool { return ep.Len() == 0 })
+	})
+}
+
+// TestForwardMisused: a message that is none, and one that came long ago.
+func TestForwardMisused(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		old := make(chan Message, 1)
+		conns := make(chan *Conn, 2)
+		s.Handle("/", Options{SendBuffer: 4096, WriteTimeout: -1,
+			OnOpen:    func(c *Conn, _ *Request) { conns <- c },
+			OnMessage: func(_ *Conn, m Message) { old <- m }})
+		addr := serve(t, s)
+		p := openWith(t, addr, "/", 4096)
+		c := receive(t, "the open event", conns)
+		for _, m := range []Message{{Data: []byte("hi")}, {Kind: 8, Data: []byte("hi")}} {
+			if outcome, err := c.Forward(m); outcome != Refused || err != ErrBadKind {
+				t.Errorf("%+v: %v, error %v", m, outcome, err)
+			}
+		}
+		if outcome, err := c.Forward(Message{Kind: Text, Data: []byte("\xff")}); outcome != Refused || err != ErrInvalidUTF8 {
+			t.Errorf("no UTF-8: %v, error %v", outcome, err)
+		}
+		p.send(frame(ws.OpBinary, strings.Repeat("x", 1<<20)))
+		m := receive(t, "the message", old)
+		await(t, "its handler has returned", func() bool { return s.Stats().InboundHeld == 0 })
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("an old message was forwarded")
+				}
+			}()
+			c.Forward(m)
+		}()
+		if n := s.Stats().OutboundHeld; n != 0 || c.Buffered() != 0 {
+			t.Errorf("%d bytes wait, %d of this connection", n, c.Buffered())
+		}
+		other := append([]byte(nil), "mine"...)
+		m.Data = other
+		if outcome, err := c.Forward(m); outcome != Sent || err != nil {
+			t.Errorf("bytes of one's own: %v, error %v", outcome, err)
+		}
+		p.want(ws.OpBinary, "mine")
+	})
+}
+
+// TestLaneTakesTurns: what takes longest waits in a queue of its own, so that it holds up each of the
+// others by one at the most.
+func TestLaneTakesTurns(t *testing.T) {
+	t.Parallel()
+	l := &lane{}
+	conn := func(id uint64) job { return job{conn: &Conn{id: id}} }
+	l.large = jobs{conn(101), conn(102), conn(103)}
+	l.queue = jobs{conn(1), conn(2), conn(3), conn(4), conn(5)}
+	var order []uint64
+	for {
+		j, ok := l.take()
+		if !ok {
+			break
+		}
+		order = append(order, j.conn.id)
+	}
+	if want := []uint64{101, 1, 102, 2, 103, 3, 4, 5}; !slices.Equal(order, want) {
+		t.Errorf("taken in the order %d, want %d", order, want)
+	}
 }

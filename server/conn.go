@@ -184,8 +184,17 @@ func (c *Conn) Write(kind Kind, data []byte) (Outcome, error) {
 
 // Forward sends a message that came from a peer, this one or another, as Write would. It is meant
 // for large ones: what the socket does not take at once is not copied but kept as it is. So m.Data must
-// not be changed any more.
+// not be changed any more. Forwarding a large message after its handler returned is the program's
+// mistake, and panics.
 func (c *Conn) Forward(m Message) (Outcome, error) {
+	if !m.region.holds(m.Data) {
+		return c.Write(m.Kind, m.Data)
+	}
+	m.region.retain()
+	defer m.region.release()
+	if m.Kind != Text && m.Kind != Binary {
+		return Refused, ErrBadKind
+	}
 	return c.writeFrame(ws.OpCode(m.Kind), m.Data, lease{region: m.region})
 }
 

@@ -80,6 +80,72 @@ func TestMessageTimeoutBegins(t *testing.T) {
 	})
 }
 
+// TestMessageTimeoutOfThePeerOnly: what took long on this side does not count, be it the handler of the
+// message itself, one before it, a tick, or that the connection is held up.
+func TestMessageTimeoutOfThePeerOnly(t *testing.T) {
+	const timeout = 30 * time.Millisecond
+	second := frame(ws.OpText, "second")
+	onPollers(t, func(t *testing.T, s *Server) {
+		later := func() { // more than the timeout passes
+			end := s.now() + 3*ticksOf(timeout)
+			await(t, "time goes on", func() bool { return end.Before(s.now()) })
+		}
+		ticks := make(chan bool)
+		o := Options{MessageTimeout: timeout, OnMessage: func(c *Conn, m Message) { later(); c.Write(m.Kind, m.Data) }}
+		loop, pool := s.Handle("/loop", o), s.Handle("/pool", o)
+		s.Handle("/tick", Options{MessageTimeout: timeout, OnMessage: echo, Every: 10 * time.Millisecond,
+			OnTick: func(*Conn) {
+				select {
+				case ticks <- true:
+					later()
+				default:
+				}
+			}})
+		addr := serve(t, s)
+		for _, ep := range []*Endpoint{loop, pool} {
+			p := open(t, addr, ep.path)
+			if ep == pool {
+				pool.slow.mark(s.now())
+			}
+			p.send(fragment(ws.OpText, false, "x"))
+			p.send(cat(cont(true, "y"), second[:5]))
+			p.want(ws.OpText, "xy")
+			p.send(second[5:])
+			p.want(ws.OpText, "second")
+		}
+		p := open(t, addr, "/tick")
+		p.send(second[:5])
+		receive(t, "a tick", ticks)
+		p.send(second[5:])
+		p.want(ws.OpText, "second")
+	})
+}
+
+// TestMessageTimeoutHeldUp: nor does the time in which the peer is not read.
+func TestMessageTimeoutHeldUp(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		const timeout = 30 * time.Millisecond
+		j := newJournal()
+		s.Handle("/", j.keep(Options{MessageTimeout: timeout, WriteTimeout: -1, SendBuffer: 4096, Overflow: DropMessage}))
+		p := openWith(t, serve(t, s), "/", 4096)
+		c := j.want(t, "open").conn
+		message := frame(ws.OpText, "in time")
+		p.send(message[:5])
+		for outcome := Sent; outcome != Refused; {
+			outcome, _ = c.Write(Binary, make([]byte, 64<<10))
+		}
+		p.send(message[5:])
+		end := s.now() + 3*ticksOf(timeout)
+		await(t, "time goes on", func() bool { return end.Before(s.now()) })
+		for s.Stats().MessagesIn == 0 {
+			if h, data := p.frame(); h.OpCode == ws.OpClose {
+				t.Fatalf("closed with %q", data)
+			}
+		}
+		j.want(t, "message")
+	})
+}
+
 // TestIdleIsNotHeldUp: a peer that is not read, because it does not read, can't be heard; the idle
 // timeout waits until it takes what waits for it.
 func TestIdleIsNotHeldUp(t *testing.T) {
@@ -100,9 +166,14 @@ func TestIdleIsNotHeldUp(t *testing.T) {
 		if closing {
 			t.Fatal("closed while it was held up")
 		}
+		// It reads on: from when it was last held up, the timeout begins anew.
+		for c.Buffered() > 0 {
+			if h, data := p.frame(); h.OpCode == ws.OpClose {
+				t.Fatalf("closed with %q though it reads, and %d bytes wait", data, c.Buffered())
+			}
+		}
 		for {
-			h, data := p.frame()
-			if h.OpCode == ws.OpClose {
+			if h, data := p.frame(); h.OpCode == ws.OpClose {
 				if !strings.HasSuffix(string(data), "idle timeout") {
 					t.Errorf("closed with %q", data)
 				}

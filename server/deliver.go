@@ -33,6 +33,9 @@ func (c *Conn) frames(w *worker, p []byte, own bool) {
 			continue
 		}
 		fresh = fresh || !u.op.IsControl()
+		if d.idle() {
+			c.noteWhole(w)
+		}
 		// Only on a loop, where handlers are quick: elsewhere an answer would wait for the next one.
 		if len(rest) > 0 && !corked && w.role == onLoop {
 			corked = true
@@ -64,10 +67,20 @@ func (c *Conn) noteHalf(w *worker, d *decoder, fresh bool) {
 	defer c.mu.Unlock()
 	if c.state &^= stHalf; half {
 		c.state |= stHalf
-		c.began = w.now
+		c.began = c.loop.srv.now()
 		c.placeSooner()
 	}
 	w.stage = c.state
+}
+
+// noteWhole notes that nothing is half received, before a handler takes its time.
+func (c *Conn) noteWhole(w *worker) {
+	if w.stage.has(stHalf) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.state &^= stHalf
+		w.stage = c.state
+	}
 }
 
 // decoder is the connection's own if something is half received, and otherwise the worker's.
@@ -180,9 +193,6 @@ func (c *Conn) message(w *worker, d *decoder, u unit) (waits bool) {
 
 // handle gives a message to its handler.
 func (c *Conn) handle(w *worker, m Message) {
-	if m.region != nil {
-		c.loop.srv.trim.note(c.loop.srv, trimLarge)
-	}
 	if c.ep.opts.OnMessage != nil {
 		c.callMessage(w, m)
 		w.stage = c.snapshot()

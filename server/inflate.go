@@ -39,9 +39,10 @@ type inflation struct {
 const (
 	// inflateStep is how much is inflated at once.
 	inflateStep = 64 << 10
-	// maxStreams bounds the blocks of a message that say that they are the last, for each costs a
-	// window's copying.
-	maxStreams = 1024
+	// freeStreams is how many blocks of a message may say that they are the last, and streamCost how
+	// many bytes must be inflated for one more: each costs a window's copying, and takes two bytes.
+	freeStreams = 16
+	streamCost  = 1 << 10
 )
 
 // run inflates until the message is whole, which it tells, or dst is full.
@@ -55,7 +56,7 @@ func (m *inflation) run() (whole bool, err error) {
 		switch err := m.step(f); {
 		case err == io.EOF && f.src.Len() == 0:
 			return true, nil
-		case err == io.EOF && streams < maxStreams:
+		case err == io.EOF && streams < freeStreams+len(m.dst)/streamCost:
 			// Section 7.2.3.4: a block may have its BFINAL bit set, and others follow.
 			streams++
 			f.reset(lastOf(m.window, m.dst, 1<<maxWindowBits))

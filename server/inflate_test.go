@@ -81,7 +81,7 @@ func TestInflateRefuses(t *testing.T) {
 		{"a reference to before the window", "\xf2\x00\x11\x00\x00", "ell"},
 		{"torn", "\xf2\x48\xcd", ""},
 		{"no byte behind a block with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00", ""},
-		{"blocks with BFINAL and no end", strings.Repeat("\x03\x00", 2*maxStreams), ""},
+		{"blocks with BFINAL and no end", strings.Repeat("\x03\x00", 2*freeStreams), ""},
 	} {
 		if got, _, err := inflated([]byte(c.payload), []byte(c.window), 1000); err != errDeflate {
 			t.Errorf("%s: %q, error %v; want %v", c.name, got, err, errDeflate)
@@ -174,7 +174,7 @@ func roundTrip(t *testing.T, text, window []byte, bits uint8, level int) {
 func inflatedByOthers(stream, window []byte, room int) (text []byte, err error) {
 	src := bytes.NewReader(stream)
 	for streams := 0; src.Len() > 0; streams++ {
-		if streams == maxStreams {
+		if streams > 0 && streams >= freeStreams+len(text)/streamCost {
 			return text, errDeflate
 		}
 		seen := cat(window, text)

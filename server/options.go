@@ -44,6 +44,9 @@ const (
 	// body and all, and httpIdleTimeout how long it may stay without one.
 	httpReadTimeout = time.Minute
 	httpIdleTimeout = time.Minute
+	// messageGrace is after how long, in milliseconds, a late message is looked at again that was not
+	// read as far as it came.
+	messageGrace = 1000
 	// shareFrom is the length from which a prepared frame is queued by reference.
 	shareFrom = 512
 	// joinTo is the length up to which queued frames are gathered in one buffer.
@@ -159,7 +162,8 @@ type Compression struct {
 	// WindowBits bounds the windows: 8 to 15, for 256 B to 32 KiB. 0 is 15. A client may ask for
 	// less, and one that can't bound its own has 15.
 	WindowBits int
-	// Level is what compressing may cost: 1, the fastest, to 9. 0 is 1.
+	// Level is what compressing may cost: 1, the fastest, to 9. 0 is 1. The library has one level only
+	// for windows below 32 KiB, so there it makes no difference.
 	Level int
 }
 

@@ -18,7 +18,7 @@ var frameBuffers = sync.Pool{New: func() any { return new(frameBuffer) }}
 
 // writeFrame encodes a message, compressed or not, and sends it.
 func (c *Conn) writeFrame(op ws.OpCode, data []byte, l lease) (Outcome, error) {
-	if c.compresses(len(data)) {
+	if c.compresses(len(data)) && c.takes() {
 		return c.writeDeflated(op, data, l)
 	}
 	return c.writePlain(op, data, l)
@@ -56,7 +56,7 @@ func (c *Conn) sendFrame(head, body []byte, l lease) (Outcome, error) {
 		return Refused, ErrClosed
 	}
 	size := len(head) + len(body)
-	if c.state.has(stCork) && !c.loop.srv.outbound.hasRoom(int64(size)) {
+	if c.state.has(stCork) && !c.loop.srv.outbound.hasFairRoom(int64(size), int64(c.heldOut())) {
 		c.state &^= stCork // what only the cork keeps must not be refused for want of room to wait
 		c.flush()
 	}
@@ -103,11 +103,7 @@ func (c *Conn) transmit(head, body []byte) (int, error) {
 // follow it.
 func (c *Conn) hold(head, body []byte, l lease, torn bool) (Outcome, error) {
 	most := len(head) + len(body) + 2*segmentCost
-	has := 0
-	if c.out != nil {
-		has = c.out.held
-	}
-	if !c.loop.srv.outbound.takeFair(int64(most), int64(has)) {
+	if !c.loop.srv.outbound.takeFair(int64(most), int64(c.heldOut())) {
 		if torn {
 			c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrBacklogFull})
 			c.nudge()
@@ -152,6 +148,7 @@ func (c *Conn) waitWritable() {
 
 // flush gives the socket what waits, as much as it takes.
 func (c *Conn) flush() {
+	defer c.noteTaken(c.state.has(stWriting), c.heldOut())
 	for c.out != nil && !c.state.has(stDead|stGone) {
 		var room [16][]byte
 		n, err := c.sendv(c.out.vectors(room[:0]))
@@ -172,16 +169,28 @@ func (c *Conn) flush() {
 	}
 }
 
+// heldOut is what waits, by the measure of the backlog.
+func (c *Conn) heldOut() int {
+	if c.out == nil {
+		return 0
+	}
+	return c.out.held
+}
+
+// noteTaken is for the idle timeout: to take what waited is a sign of life.
+func (c *Conn) noteTaken(waited bool, held int) {
+	if waited && c.heldOut() < held && c.idleTimeout() > 0 {
+		c.heard = c.loop.srv.now()
+		c.placeSooner()
+	}
+}
+
 // flushed runs when nothing waits any more.
 func (c *Conn) flushed() {
 	c.out.recycle()
 	c.out = nil
 	if c.state.has(stWriting) {
 		c.state &^= stWriting
-		c.heard = c.loop.srv.now() // to take what waited is a sign of life
-		if c.listens() {
-			c.placeSooner()
-		}
 		if err := c.loop.poll.Modify(int(c.fd), c.token(), netpoll.Read); err != nil {
 			c.lose(err)
 			return

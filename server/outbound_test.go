@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -263,6 +264,28 @@ func TestInvariant3Outbound(t *testing.T) {
 		must(t, peers[0].conn.Close())
 		j.want(t, "close")
 		await(t, "all of the budget is given back", func() bool { return used() == 0 })
+	})
+}
+
+// TestOutboundCorkIsNotRefused: what only waits for the end of a read is sent at once if it may not
+// wait, however little of the budget there is.
+func TestOutboundCorkIsNotRefused(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		s.OutboundBudget = 1 << 20
+		s.Handle("/", Options{OnMessage: echo})
+		addr := serve(t, s)
+		others := s.OutboundBudget - 40<<10
+		if !s.outbound.take(others) {
+			t.Fatal("no budget")
+		}
+		defer s.outbound.give(others)
+		p := open(t, addr, "/")
+		for _, n := range []int{100, 15 << 10, 25 << 10, 35 << 10, 60 << 10} {
+			long := strings.Repeat("x", n)
+			p.send(cat(frame(ws.OpText, long), frame(ws.OpText, "2")))
+			p.want(ws.OpText, long)
+			p.want(ws.OpText, "2")
+		}
 	})
 }
 

@@ -3,11 +3,11 @@
 package server
 
 import (
+	"bytes"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
-	"unsafe"
 )
 
 // resident is how much memory of the process lies in a region, by what the kernel says.
@@ -15,7 +15,7 @@ func resident(t *testing.T, r *region) (bytes int) {
 	t.Helper()
 	smaps, err := os.ReadFile("/proc/self/smaps")
 	must(t, err)
-	start := uint64(uintptr(unsafe.Pointer(unsafe.SliceData(r.mem))))
+	start := uint64(addressOf(r.mem))
 	inside := false
 	for line := range strings.Lines(string(smaps)) {
 		if from, to, ok := span(line); ok {
@@ -62,10 +62,38 @@ func TestRegionTakesWhatIsWritten(t *testing.T) {
 		t.Errorf("%d bytes are left", left)
 	}
 	again := reserve(size)
-	if again != r || again.mem[0] != 0 {
+	if again == r || &again.mem[0] != &r.mem[0] || again.mem[0] != 0 {
 		t.Error("the reservation was not kept for the next, empty")
 	}
 	again.release()
+}
+
+// TestRegionConsumed: of what is sent piece by piece, only the rest takes memory; unless somebody else
+// has it too.
+func TestRegionConsumed(t *testing.T) {
+	const size, written = 256 << 20, 1 << 20
+	r := reserve(size)
+	if r == nil {
+		t.Skip("this kernel reserves no memory")
+	}
+	defer r.release()
+	body := append(r.mem[100:100], noise(written)...)
+	b := new(backlog)
+	b.share(body, r, 0)
+	defer b.recycle()
+	b.sent(written / 2)
+	if has := resident(t, r); has < written {
+		t.Errorf("two have it, and %d bytes of %d are left", has, written)
+	}
+	r.users.Add(-1)
+	defer r.users.Add(1)
+	b.sent(written / 4)
+	if has := resident(t, r); has > written/4+3*os.Getpagesize() {
+		t.Errorf("%d bytes take %d", b.bytes(), has)
+	}
+	if rest := b.vectors(make([][]byte, 0, 1))[0]; !bytes.Equal(rest, noise(written)[written/4*3:]) {
+		t.Error("what is left to be sent changed")
+	}
 }
 
 // TestRegionMisused: who does not have it can't retain or release it.
@@ -76,20 +104,12 @@ func TestRegionMisused(t *testing.T) {
 		"retained late":  func(r *region) { r.retain() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := mapRegion(20)
+			r := reserve(1 << 20)
 			if r == nil {
 				t.Skip("this kernel reserves no memory")
 			}
 			r.release()
-			regions.mu.Lock()
-			free := &regions.free[20]
-			for i, f := range *free {
-				if f == r { // nobody else may have it meanwhile
-					*free = append((*free)[:i], (*free)[i+1:]...)
-					break
-				}
-			}
-			regions.mu.Unlock()
+			reserve(1 << 20).release() // somebody else had the same memory meanwhile
 			defer func() {
 				if recover() == nil {
 					t.Error("it did not panic")

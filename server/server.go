@@ -32,9 +32,10 @@ type Server struct {
 	Poller netpoll.Backend
 	// Loops is how many event loops share the connections. 0 is one for every two processors.
 	Loops int
-	// Workers bounds the goroutines for Options.Authorize and for handlers that proved slow: so many
-	// of them may block at once and cost nobody else anything. 0 is 1024. Ticks and close events that
-	// prove slow have an eighth of that each beside it, which these can't take.
+	// Workers bounds the goroutines for handlers that proved slow: so many of them may block at
+	// once and cost nobody else anything. 0 is 1024. Options.Authorize has as many beside it, and
+	// ticks and close events that prove slow an eighth of that each, which blocking message handlers
+	// can't take.
 	Workers int
 	// ReusePort lets several processes share the port of ListenAndServe (SO_REUSEPORT).
 	ReusePort bool
@@ -227,6 +228,7 @@ func (s *Server) open() error {
 	s.pool.ticks = lane{srv: s, role: onTicks, limit: max(workers/8, 1)}
 	s.pool.closes = lane{srv: s, role: onCloses, limit: max(workers/8, 1)}
 	s.pool.inflates = lane{srv: s, role: onInflates, limit: max(runtime.GOMAXPROCS(0)/2, 1)}
+	s.pool.questions = lane{srv: s, role: onQuestions, limit: workers}
 	s.deflating.limit = int32(s.pool.inflates.limit)
 	s.acceptors = make(map[*acceptor]bool)
 	s.idle = make(chan struct{})

@@ -72,11 +72,12 @@ type Stats struct {
 	OutboundHeld int64 // now: bytes that wait for peers, in the process
 	WindowsHeld  int64 // now: bytes reserved for windows of compression
 
-	Handlers Lane   // now: the pool's share for open and message handlers
-	TickLane Lane   // now: its share for ticks
-	Closes   Lane   // now: its share for close handlers
-	Inflates Lane   // now: its share for inflating long messages
-	Deposed  uint64 // times that a handler overstayed, and its loop went to another goroutine
+	Handlers    Lane   // now: the pool's share for open and message handlers
+	TickLane    Lane   // now: its share for ticks
+	Closes      Lane   // now: its share for close handlers
+	Inflates    Lane   // now: its share for inflating long messages
+	Authorizing Lane   // now: its share for Options.Authorize
+	Deposed     uint64 // times that a handler overstayed, and its loop went to another goroutine
 }
 
 // Lane is the state of a share of the worker pool.
@@ -136,7 +137,7 @@ func (s *Server) Stats() Stats {
 		from *lane
 	}{
 		{&st.Handlers, &s.pool.handlers}, {&st.TickLane, &s.pool.ticks},
-		{&st.Closes, &s.pool.closes}, {&st.Inflates, &s.pool.inflates},
+		{&st.Closes, &s.pool.closes}, {&st.Inflates, &s.pool.inflates}, {&st.Authorizing, &s.pool.questions},
 	} {
 		x.to.Limit = x.from.limit
 		x.to.Running, x.to.Waiting = x.from.load()

@@ -35,10 +35,8 @@ func (c *Conn) expire(now wheel.Time) {
 		c.stageExpired()
 	case c.waits() && c.writeTimeout() > 0 && !now.Before(c.out.oldest()+c.writeTimeout()):
 		c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrWriteTimeout})
-	case c.halfReceived() && c.messageTimeout() > 0 && !now.Before(c.began+c.messageTimeout()):
-		c.loop.stats.badInput.Add(1)
-		c.startClose(Closing{Cause: BadInput, Code: errSlowMessage.Code, Reason: errSlowMessage.Reason, Err: errSlowMessage})
-		c.lastWords()
+	case c.halfReceived() && !now.Before(c.began+c.messageTimeout()):
+		c.messageExpired(now)
 	case c.listens() && !now.Before(c.heard+c.idleTimeout()):
 		c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
 	}
@@ -56,6 +54,18 @@ func (c *Conn) stageExpired() {
 	default:
 		c.refuse(errHeadTooSlow)
 	}
+}
+
+// messageExpired ends a connection whose message is not whole in time, unless that may be for want of
+// reading on this side: then it is looked at again soon.
+func (c *Conn) messageExpired(now wheel.Time) {
+	if c.state.has(stTurn|stParked|stReadable|stQueued) || c.congested() {
+		c.began = now - c.messageTimeout() + min(c.messageTimeout(), messageGrace)
+		return
+	}
+	c.loop.stats.badInput.Add(1)
+	c.startClose(Closing{Cause: BadInput, Code: errSlowMessage.Code, Reason: errSlowMessage.Reason, Err: errSlowMessage})
+	c.lastWords()
 }
 
 // closeExpired ends a connection whose peer had its time to answer the last that was said.
@@ -136,8 +146,8 @@ func (c *Conn) placeSooner() {
 	if d := c.writeTimeout(); d > 0 && c.waits() {
 		until(c.out.oldest() + d)
 	}
-	if d := c.messageTimeout(); d > 0 && c.halfReceived() {
-		until(c.began + d)
+	if c.halfReceived() {
+		until(c.began + c.messageTimeout())
 	}
 	if c.listens() {
 		until(c.heard + c.idleTimeout())
@@ -154,7 +164,10 @@ func (c *Conn) writeTimeout() wheel.Time {
 	return ticksOf(c.ep.opts.WriteTimeout)
 }
 
-func (c *Conn) halfReceived() bool { return c.state.has(stHalf) && !c.inStage() }
+// halfReceived tells whether the timeout of a message runs.
+func (c *Conn) halfReceived() bool {
+	return c.state.has(stHalf) && !c.inStage() && c.messageTimeout() > 0
+}
 
 func (c *Conn) messageTimeout() wheel.Time {
 	if c.ep == nil || c.ep.opts.MessageTimeout < 0 {

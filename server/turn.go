@@ -19,6 +19,7 @@ const (
 	taskFinish              // the connection is over
 	taskEnd                 // tell so
 	taskInflate             // inflate the message that waits
+	taskAsk                 // ask about the handshake that waits
 	taskParked              // deliver the event that waited for a worker
 	taskTick                // the tick that is owed
 	taskRead                // read what came
@@ -109,8 +110,14 @@ func (c *Conn) parkedTask(w *worker) task {
 		return taskInflate
 	case c.in.parked.long:
 		c.handOver(&c.loop.srv.pool.inflates, stInflates)
+	case c.in.parked.asks != nil && w.role == onQuestions:
+		return taskAsk
+	case c.in.parked.asks != nil:
+		c.handOver(&c.loop.srv.pool.questions, stJob)
 	case w.mayHandle(c.ep):
 		return taskParked
+	case w.role != onLoop && !c.ep.slow.is(w.now):
+		c.toQueue() // the loop may
 	default:
 		c.handOver(&c.loop.srv.pool.handlers, stJob)
 	}
@@ -148,7 +155,7 @@ func (c *Conn) letGo() {
 func (c *Conn) handOver(l *lane, mark state) {
 	if !c.state.has(mark) {
 		c.state |= mark
-		l.submit(c, mark)
+		l.submit(c, mark, mark == stInflates && len(c.in.parked.msg.Data) > largeInflate)
 	}
 }
 
@@ -171,8 +178,10 @@ func (c *Conn) turn(w *worker, t task) {
 			return
 		case taskInflate:
 			c.inflateParked(w)
+		case taskAsk:
+			c.authorize(w)
 		case taskParked:
-			c.parkedEvent(w)
+			c.unpark(w)
 		case taskTick:
 			c.tick(w)
 		case taskRead:
@@ -195,15 +204,6 @@ func (c *Conn) turn(w *worker, t task) {
 			t = c.nextTask(w)
 		}
 		c.mu.Unlock()
-	}
-}
-
-// parkedEvent goes on with what waited for a worker.
-func (c *Conn) parkedEvent(w *worker) {
-	if c.in.parked.asks != nil {
-		c.authorize(w)
-	} else {
-		c.unpark(w)
 	}
 }
 

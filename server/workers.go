@@ -15,11 +15,12 @@ import (
 type role uint8
 
 const (
-	onLoop     role = iota // serves a loop: must not be held up
-	onHandlers             // pool: open and message events, and Authorize
-	onTicks                // pool: ticks
-	onCloses               // pool: close events
-	onInflates             // pool: long compressed messages, which cost processor time
+	onLoop      role = iota // serves a loop: must not be held up
+	onHandlers              // pool: open and message events
+	onTicks                 // pool: ticks
+	onCloses                // pool: close events
+	onInflates              // pool: long compressed messages, which cost processor time
+	onQuestions             // pool: Authorize, for peers who may be anybody
 )
 
 // worker is a goroutine that takes turns with connections: what it is there for, and its buffers.
@@ -39,10 +40,9 @@ type worker struct {
 	req     Request // for a handshake
 }
 
-// mayHandle tells whether w may run open and message handlers of ep; Authorize, if ep is nil because
-// the connection is none's yet, which is too slow for a loop by its nature.
+// mayHandle tells whether w may run open and message handlers of ep.
 func (w *worker) mayHandle(ep *Endpoint) bool {
-	return w.role == onHandlers || w.role == onLoop && ep != nil && !ep.slow.is(w.now)
+	return w.role == onHandlers || w.role == onLoop && !ep.slow.is(w.now)
 }
 
 // mayTick tells whether w may run tick handlers of ep.
@@ -77,7 +77,7 @@ func (w *worker) timed(s *slowness, start time.Time) {
 
 // pool runs what was handed over.
 type pool struct {
-	handlers, ticks, closes, inflates lane
+	handlers, ticks, closes, inflates, questions lane
 }
 
 // lane is a share of the pool: goroutines, up to a limit, that come when there is work and go when
@@ -90,8 +90,12 @@ type lane struct {
 
 	mu      sync.Mutex
 	running int
-	queue   []job
+	queue   jobs
+	large   jobs // what takes longest, which takes turns with the others
+	turns   bool // whose turn is next
 }
+
+type jobs []job
 
 // job is a connection to take a turn with, and the mark it has for standing in the queue.
 type job struct {
@@ -100,10 +104,14 @@ type job struct {
 }
 
 // submit queues a connection. It may be called with the connection's lock held.
-func (l *lane) submit(c *Conn, mark state) {
+func (l *lane) submit(c *Conn, mark state, large bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.queue = append(l.queue, job{c, mark})
+	to := &l.queue
+	if large {
+		to = &l.large
+	}
+	*to = append(*to, job{c, mark})
 	l.recruit()
 }
 
@@ -151,7 +159,7 @@ func (l *lane) quit() {
 
 // recruit starts a goroutine if there is work and room for one. The lane's lock is held.
 func (l *lane) recruit() {
-	if len(l.queue) > 0 && l.running < l.limit {
+	if len(l.queue)+len(l.large) > 0 && l.running < l.limit {
 		l.running++
 		l.srv.goroutines.Add(1)
 		go l.work()
@@ -162,15 +170,25 @@ func (l *lane) recruit() {
 func (l *lane) take() (job, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) == 0 {
+	from := &l.queue
+	if l.turns = !l.turns; len(l.queue) == 0 || l.turns && len(l.large) > 0 {
+		from = &l.large
+	}
+	if len(*from) == 0 {
 		l.running--
-		l.queue = nil
 		return job{}, false
 	}
-	j := l.queue[0]
-	l.queue[0] = job{}
-	l.queue = l.queue[1:]
-	return j, true
+	return from.first(), true
+}
+
+// first takes the first job out of a queue that has one.
+func (q *jobs) first() job {
+	j := (*q)[0]
+	(*q)[0] = job{} // what was taken must not be kept alive by the array
+	if *q = (*q)[1:]; len(*q) == 0 {
+		*q = nil
+	}
+	return j
 }
 
 // full tells whether the next connection would have to wait.
@@ -186,5 +204,5 @@ func (l *lane) full() bool {
 func (l *lane) load() (running, waiting int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.running, len(l.queue)
+	return l.running, len(l.queue) + len(l.large)
 }
