@@ -27,7 +27,7 @@ const (
 	deflatedAgain = "\xf2\x00\x11\x00\x00"
 )
 
-// hellos is a message that inflates to some, whatever came before.
+// hello is a message that inflates to one, whatever came before.
 func hello(op ws.OpCode) []byte { return rsv1(frame(op, deflatedHello)) }
 
 // deflateFrameClauses: the bit, and where it may stand (RFC 7692 section 6).
@@ -83,6 +83,7 @@ func deflateDataClauses() []clause {
 		{name: "7692-7.2.3 a block without compression", in: rsv1(frame(ws.OpText, "\x00\x05\x00\xfa\xffHello\x00")), out: sentText("Hello")},
 		{name: "7692-7.2.3 a block with BFINAL set to 1", in: rsv1(frame(ws.OpText, "\xf3\x48\xcd\xc9\xc9\x07\x00\x00")), out: sentText("Hello")},
 		{name: "7692-7.2.3 …: and a message that refers to it", in: cat(rsv1(frame(ws.OpText, "\xf3\x48\xcd\xc9\xc9\x07\x00\x00")), rsv1(frame(ws.OpText, deflatedAgain))), out: both},
+		{name: "7692-7.2.3 …: and a block that refers to it", in: rsv1(frame(ws.OpText, "\xf3\x48\xcd\xc9\xc9\x07\x00"+deflatedAgain)), out: sentText("HelloHello")},
 		{name: "7692-7.2.3 two blocks", in: rsv1(frame(ws.OpText, "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00")), out: sentText("Hello")},
 		{name: "7692-7.2.3 an empty message", in: rsv1(frame(ws.OpText, "\x00")), out: sentText("")},
 		{name: "7692-7.2.3 …: made by a flush", in: rsv1(frame(ws.OpBinary, "\x02\x00")), out: sent(ws.OpBinary, "")},
@@ -181,8 +182,8 @@ func recurring(window int) string {
 
 // unpacked is what a server sent, with what came compressed as it is when it is inflated; and whether
 // any did.
-func unpacked(answer string, out []byte) (plain []byte, packed bool, err error) {
-	window := agreedWindow(answer)
+func unpacked(offer, answer string, out []byte) (plain []byte, packed bool, err error) {
+	window := agreedWindow(offer, answer)
 	for r := bytes.NewReader(out); r.Len() > 0; {
 		h, err := ws.ReadHeader(r)
 		if err != nil || h.Length > int64(r.Len()) {
@@ -207,15 +208,20 @@ func unpacked(answer string, out []byte) (plain []byte, packed bool, err error) 
 	return plain, packed, nil
 }
 
-// agreedWindow is the server's, by its answer; nil if there is no compression.
-func agreedWindow(answer string) *lz77 {
+// agreedWindow is the server's, by its answer, within what was asked for; nil if there is no compression.
+func agreedWindow(offer, answer string) *lz77 {
 	_, agreed, ok := strings.Cut(answer, "Sec-WebSocket-Extensions: permessage-deflate")
 	if !ok {
 		return nil
 	}
-	bits := maxWindowBits
-	if _, value, ok := strings.Cut(agreed, "server_max_window_bits="); ok {
-		fmt.Sscan(value, &bits)
+	z := &lz77{window: 1 << maxWindowBits}
+	for _, params := range []string{offer, agreed} {
+		bits := maxWindowBits
+		if _, value, ok := strings.Cut(params, "server_max_window_bits="); ok {
+			fmt.Sscan(value, &bits)
+		}
+		z.window = min(z.window, 1<<bits)
+		z.forgets = z.forgets || strings.Contains(params, "server_no_context_takeover")
 	}
-	return &lz77{window: 1 << bits, forgets: strings.Contains(agreed, "server_no_context_takeover")}
+	return z
 }

@@ -204,7 +204,7 @@ func (r *clause) talk(t *testing.T, addr string, chunks [][]byte) error {
 func (r *clause) check(answer string, out []byte) (err error) {
 	if r.offer != "" {
 		var packed bool
-		if out, packed, err = unpacked(answer, out); err != nil {
+		if out, packed, err = unpacked(r.offer, answer, out); err != nil {
 			return err
 		}
 		if r.packed && !packed {

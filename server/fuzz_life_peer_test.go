@@ -41,6 +41,7 @@ type life struct {
 	conn      *Conn
 	events    []byte // a letter for each
 	got, sent []said // the messages that were handled, and those that were taken to be sent
+	taken     int    // bytes of sent
 	ticks     int
 	shut      bool     // from now on every send must be refused
 	closing   *Closing // by a CloseWith that answered nil
@@ -141,14 +142,16 @@ func (l *life) sends(prepared bool, data []byte) {
 	l.outcome(said{ws.OpBinary, string(data)}, outcome, err)
 }
 
-// outcome notes what became of a message that was to be sent.
+// outcome notes what became of a message that was to be sent. One may be refused for want of room when
+// much was taken before; that a small one counts for more than its bytes is what the half is for.
 func (l *life) outcome(m said, outcome Outcome, err error) {
 	switch {
 	case err == nil && outcome != Refused && !l.shut:
 		l.sent = append(l.sent, m)
+		l.taken += len(m.data)
 	case err == ErrClosed && outcome == Refused:
 		l.shut = true
-	case err == ErrBacklogFull && outcome == Refused && l.tight && !l.shut:
+	case err == ErrBacklogFull && outcome == Refused && !l.shut && l.taken+len(m.data) > l.conn.ep.opts.Backlog/2:
 		l.refused = true
 		l.shut = !l.drop
 	default:

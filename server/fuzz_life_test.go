@@ -23,7 +23,7 @@ const (
 	opHalt     // the peer says only so many bytes more, until opFlow
 	opFlow
 	opRead      // the peer reads some
-	opSend      // the server sends a prepared message of 40 times the argument
+	opSend      // the server sends a prepared message of 160 times the argument
 	opWrite     // the server writes one
 	opCloseWith // the server closes with one of lifeCodes
 	opClose     // the server closes at once
@@ -78,6 +78,11 @@ func lifeSeeds() [][]byte {
 		{opBinary | w, 60, opFragment, 20, opPing | w, 0, opFragment | w, 8, opFragment, 21, opSayClose, 2, 0},
 		{opText | w, 0, opSend, 20, opWrite, 3, opCloseWith, 1, opSend, 1, opText, 0, 0},
 		{opText | w, 0, opSend, 250, opSend, 250, opWrite, 250, opRead, 255, opPing | w, 1, opSend, 200, opSayClose, 0, 0},
+		// More waits than the kernel takes: some is read, and more is sent before the rest is on its way.
+		{opText | w, 0, opSend, 250, opWrite, 250, opSend | w, 250, opRead, 255, opSend, 1, opRead, 255, opWrite, 2, opRead, 255, opRead, 255, opSend, 1, 0},
+		{opText | w, 0, opSend, 250, opWrite | w, 50, opPing | w, 1, opSayClose, 2, opEnd | w, 0, 0},
+		{opText | w, 0, opSend, 250, opWrite, 250, opSend | w, 250, opSayClose, 2, opEnd | w, 0, 0},
+		{opText | w, 0, opSend, 250, opWrite, 250, opSend | w, 250, opCloseWith, 1, opText, 0, 0},
 		{opText | w, 3, opText, 0, 0}, {opText, 4, opText, 4, opText, 4, opRead, 90, opText | w, 4, 0},
 		{opText | w, 5, opText, 0, 1}, {opText | w, 6, opText, 0, 0},
 		{opText | w, 7, opText | w, 0, opSend, 9, opTick, 1, opText, 0, 0},
@@ -122,7 +127,7 @@ func (l *life) do(t *testing.T, op byte, arg int) {
 	case opSend, opWrite:
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.sends(op == opSend, []byte(l.message("s", 40*arg)))
+		l.sends(op == opSend, []byte(l.message("s", 160*arg)))
 	case opCloseWith:
 		l.mu.Lock()
 		defer l.mu.Unlock()

@@ -23,12 +23,12 @@ import (
 
 // lifeWorld is a server that many tapes are played on, one after another.
 type lifeWorld struct {
-	srv         *Server
-	tcp, local  unix.Sockaddr
-	pooled      []*Endpoint // those whose handlers run on the pool
-	lives       sync.Map    // by the query that they open with
-	dialed      int
-	descriptors int // that were open after the first tape
+	srv        *Server
+	tcp, local unix.Sockaddr
+	pooled     []*Endpoint // those whose handlers run on the pool
+	lives      sync.Map    // by the query that they open with
+	dialed     int
+	sockets    int // that were open after the first tape
 }
 
 const (
@@ -51,6 +51,7 @@ func newLifeWorld(f *testing.F, b netpoll.Backend) *lifeWorld {
 	w.local = &unix.SockaddrUnix{Name: l.Addr().String()}
 	served := make(chan error, 1)
 	go func() { served <- w.srv.Serve(l) }()
+	await(f, "both listeners are served", func() bool { return len(w.acceptors()) == 2 })
 	f.Cleanup(func() { w.srv.Close(); receive(f, "the end of Serve", served) })
 	return w
 }
@@ -61,7 +62,7 @@ func (w *lifeWorld) handle(setting byte) {
 		OnTick:    func(c *Conn) { c.Value().(*life).ticked() },
 		OnClose:   func(c *Conn, why Closing) { c.Value().(*life).over(why) }}
 	if setting&tapeTight != 0 {
-		o.SendBuffer, o.Backlog = lifeBuffer, 3000
+		o.SendBuffer, o.Backlog = lifeBuffer, 4*lifeBuffer
 	}
 	if setting&tapeDrop != 0 {
 		o.Overflow = DropMessage
@@ -124,19 +125,25 @@ func (w *lifeWorld) nothingLeft(t *testing.T, lives []*life) {
 			t.Fatalf("left: %d connections of %s", ep.Len(), path)
 		}
 	}
-	if n := countDescriptors(); w.descriptors == 0 {
-		w.descriptors = n
-	} else if n != w.descriptors {
-		t.Fatalf("%d descriptors are open, %d were", n, w.descriptors)
+	if open := openSockets(); w.sockets == 0 {
+		w.sockets = len(open)
+	} else if len(open) != w.sockets {
+		t.Fatalf("%d sockets are open, %d were: %q", len(open), w.sockets, open)
 	}
 }
 
-func countDescriptors() int {
+// openSockets are the links of the descriptors that are open on sockets.
+func openSockets() (on []string) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		panic(err)
 	}
-	return len(entries)
+	for _, e := range entries {
+		if link, _ := os.Readlink("/proc/self/fd/" + e.Name()); strings.HasPrefix(link, "socket:") {
+			on = append(on, link)
+		}
+	}
+	return on
 }
 
 // soon is await for something that takes microseconds, and of which there is much.
@@ -152,10 +159,7 @@ func soon(t *testing.T, what string, holds func() bool) {
 // nobody accepts, so that none is half accepted; whoever comes to accept meanwhile is told to come
 // again.
 func (w *lifeWorld) accepted() bool {
-	w.srv.mu.Lock()
-	acceptors := slices.Collect(maps.Keys(w.srv.acceptors))
-	w.srv.mu.Unlock()
-	for _, a := range acceptors {
+	for _, a := range w.acceptors() {
 		a.mu.Lock()
 		defer func() {
 			a.mu.Unlock()
@@ -166,6 +170,12 @@ func (w *lifeWorld) accepted() bool {
 		}()
 	}
 	return int(w.srv.ids.Load()) == w.dialed
+}
+
+func (w *lifeWorld) acceptors() []*acceptor {
+	w.srv.mu.Lock()
+	defer w.srv.mu.Unlock()
+	return slices.Collect(maps.Keys(w.srv.acceptors))
 }
 
 // settle waits until the server has done everything that there is to do.
