@@ -21,6 +21,9 @@ type backlog struct {
 	segments []segment
 	off      int // of the first segment, how much is sent
 	held     int // bytes that wait, and segmentCost for each segment
+
+	ping   []byte // payload of the last ping that came meanwhile, if pinged
+	pinged bool
 }
 
 // segment is a run of frames.

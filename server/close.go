@@ -214,9 +214,10 @@ func (c *Conn) pong(payload []byte) {
 	var buf [maxControl + 2]byte
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// Section 5.5.3: pings that came before the last one need no pong. While the peer does not read
-	// what is sent, none gets one: it has more to read than it can, and the pongs would take memory.
+	// Section 5.5.3: pings that came before the last one need no pong. While the peer has something
+	// to read, only the last is kept, so a flood of them takes no memory.
 	if c.waits() {
+		c.out.ping, c.out.pinged = append(c.out.ping[:0], payload...), true
 		return
 	}
 	c.control(appendFrame(buf[:0], ws.OpPong, payload))

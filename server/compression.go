@@ -17,6 +17,8 @@ const (
 	// maxOutWindow is how much of the server's window is used and kept when it lives on. The compressor
 	// has to be shown it for each message: 4 KiB cost 5 µs, 32 KiB 27 µs, for 2 bytes in 190.
 	maxOutWindow = 4 << 10
+	// seedCost is by how much compressing may make a message longer for the sake of those after it.
+	seedCost = 16
 	// longDeflate is the length from which compressing a message takes long: a millisecond for each
 	// half megabyte. Only as many at once as half the processors; the others go as they are.
 	longDeflate = 64 << 10
@@ -52,7 +54,7 @@ func (c *Conn) takes() bool {
 }
 
 // deflateBuffer has room for the longest frame that is compressed on the heap.
-type deflateBuffer [maxHeader + longDeflate + len(flushTail)]byte
+type deflateBuffer [maxHeader + longDeflate + seedCost + len(flushTail)]byte
 
 var deflateBuffers = sync.Pool{New: func() any { return new(deflateBuffer) }}
 
@@ -93,8 +95,13 @@ func (c *Conn) deflateInto(buf []byte, has lease, op ws.OpCode, data []byte, l l
 		defer w.mu.Unlock()
 		window = w.out
 	}
-	deflated, shorter := squeeze(buf[maxHeader:], data, window, c.deflate.out, c.ep.opts.Compression.Level)
-	if !shorter {
+	room := len(data) - 1
+	if c.deflate.keepOut && len(data) <= maxOutWindow {
+		room += seedCost // what goes as it is would never be referred to
+	}
+	room = maxHeader + room + len(flushTail)
+	deflated, fits := squeeze(buf[maxHeader:room:room], data, window, c.deflate.out, c.ep.opts.Compression.Level)
+	if !fits {
 		return c.writePlain(op, data, l)
 	}
 	var header [maxHeader]byte

@@ -172,6 +172,22 @@ func TestCompressedContext(t *testing.T) {
 	})
 }
 
+// TestCompressedContextOfSmallMessages: the first of many alike gets no shorter by itself, but the
+// others do by it.
+func TestCompressedContextOfSmallMessages(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		s.Handle("/", Options{Compression: Compression{Enabled: true, ContextTakeover: true}, OnMessage: echo})
+		p := openDeflating(t, serve(t, s), "/")
+		const text = `{"id":17,"state":"open","by":"anna"}`
+		for i := range 5 {
+			p.send(p.compressed(Text, text))
+			if compressed, size := p.wantEcho(text); !compressed || i > 0 && size > len(text)/2 {
+				t.Errorf("echo %d of %d bytes: compressed %v, %d", i, len(text), compressed, size)
+			}
+		}
+	})
+}
+
 // TestCompressedMinSize: only what is long enough is compressed, prepared or not.
 func TestCompressedMinSize(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {

@@ -22,9 +22,32 @@ var (
 )
 
 // squeeze deflates text into dst, with the window of the server's messages before it. It tells
-// whether that made it shorter; otherwise what dst holds is of no use. dst must have room for text and
-// flushTail.
-func squeeze(dst, text, window []byte, bits uint8, level int) (deflated []byte, shorter bool) {
+// whether what came of it fits, with flushTail behind it; otherwise what dst holds is of no use.
+func squeeze(dst, text, window []byte, bits uint8, level int) (deflated []byte, fits bool) {
+	out := bounded{dst[:0]}
+	var err error
+	if len(text) < tinyDeflate {
+		err = squeezeTiny(&out, text, window, bits)
+	} else {
+		err = squeezeBy(&out, text, window, bits, level)
+	}
+	if err != nil {
+		return nil, false
+	}
+	return out.buf[:len(out.buf)-len(flushTail)], true
+}
+
+// tinyDeflate is the length below which the library's writers look for nothing to refer to.
+const tinyDeflate = 128
+
+// squeezeTiny deflates by the library's stateless way, which knows no bound of the window. So it is
+// shown no more than fits into one with the text.
+func squeezeTiny(out *bounded, text, window []byte, bits uint8) error {
+	most := 1<<bits - len(text)
+	return flate.StatelessDeflate(out, text, false, window[max(0, len(window)-most):])
+}
+
+func squeezeBy(out *bounded, text, window []byte, bits uint8, level int) error {
 	pool := &deflaters[bits]
 	if bits == maxWindowBits {
 		pool = &byLevel[level]
@@ -34,17 +57,12 @@ func squeeze(dst, text, window []byte, bits uint8, level int) (deflated []byte, 
 		w = newDeflater(bits, level)
 	}
 	defer pool.Put(w)
-	out := bounded{dst[:0:min(cap(dst), len(text)+len(flushTail))]}
-	w.ResetDict(&out, window)
+	w.ResetDict(out, window)
 	defer w.ResetDict(nil, nil)
 	if _, err := w.Write(text); err != nil {
-		return nil, false
+		return err
 	}
-	if err := w.Flush(); err != nil {
-		return nil, false
-	}
-	deflated = out.buf[:len(out.buf)-len(flushTail)]
-	return deflated, len(deflated) < len(text)
+	return w.Flush()
 }
 
 func newDeflater(bits uint8, level int) (w *flate.Writer) {
@@ -63,7 +81,7 @@ func newDeflater(bits uint8, level int) (w *flate.Writer) {
 // bounded is a writer into a buffer that does not grow.
 type bounded struct{ buf []byte }
 
-var errFull = errors.New("no shorter when compressed")
+var errFull = errors.New("longer than it may be")
 
 // Write implements io.Writer.
 func (b *bounded) Write(p []byte) (int, error) {

@@ -161,8 +161,8 @@ func FuzzInflate(f *testing.F) {
 func roundTrip(t *testing.T, text, window []byte, bits uint8, level int) {
 	t.Helper()
 	window = window[:min(len(window), 1<<bits)]
-	deflated, shorter := squeeze(make([]byte, len(text)+len(flushTail)), text, window, bits, level)
-	if !shorter {
+	deflated, fits := squeeze(make([]byte, len(text)+len(flushTail)), text, window, bits, level)
+	if !fits {
 		return
 	}
 	if back, err := inflatedByOthers(cat(deflated, inflateTail), window, len(text)); err != nil || !bytes.Equal(back, text) {
@@ -193,18 +193,18 @@ func TestSqueeze(t *testing.T) {
 	t.Parallel()
 	for bits := uint8(minWindowBits); bits <= maxWindowBits; bits++ {
 		for _, level := range []int{1, 6, 9} {
-			for _, n := range []int{1, 100, 5000, 200_000} {
+			for _, n := range []int{1, tinyDeflate - 1, tinyDeflate, 5000, 100_000} {
 				roundTrip(t, prose(n), prose(1<<bits), bits, level)
 				roundTrip(t, prose(n), nil, bits, level)
 			}
 		}
 	}
 	text := noise(1000)
-	if _, shorter := squeeze(make([]byte, 2000), text, nil, 15, 1); shorter {
-		t.Error("noise became shorter")
+	if _, fits := squeeze(make([]byte, 1000+len(flushTail)), text, nil, 15, 1); fits {
+		t.Error("noise became no longer")
 	}
-	deflated, shorter := squeeze(make([]byte, 2000), text, text, 15, 1)
-	if !shorter || len(deflated) > 50 {
+	deflated, fits := squeeze(make([]byte, 2000), text, text, 15, 1)
+	if !fits || len(deflated) > 50 {
 		t.Errorf("said again, %d bytes become %d", len(text), len(deflated))
 	}
 }

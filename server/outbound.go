@@ -187,6 +187,7 @@ func (c *Conn) noteTaken(waited bool, held int) {
 
 // flushed runs when nothing waits any more.
 func (c *Conn) flushed() {
+	ping, pinged := c.out.ping, c.out.pinged
 	c.out.recycle()
 	c.out = nil
 	if c.state.has(stWriting) {
@@ -196,7 +197,12 @@ func (c *Conn) flushed() {
 			return
 		}
 	}
-	c.wordsSaid()
+	if pinged {
+		c.control(appendFrame(nil, ws.OpPong, ping))
+	}
+	if c.out == nil {
+		c.wordsSaid()
+	}
 }
 
 // setCork makes sends gather while more frames of the peer's wait to be handled: many small answers

@@ -267,6 +267,33 @@ func TestInvariant3Outbound(t *testing.T) {
 	})
 }
 
+// TestOutboundPingWhileSomethingWaits: section 5.5.2 wants a pong for each ping, and 5.5.3 is content
+// with one for the last. It comes when the peer has read what was before it.
+func TestOutboundPingWhileSomethingWaits(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		j := newJournal()
+		s.Handle("/", j.keep(Options{SendBuffer: smallBuffer, WriteTimeout: -1}))
+		p := openWith(t, serve(t, s), "/", smallBuffer)
+		c := j.want(t, "open").conn
+		for c.Buffered() < 50_000 {
+			fill(t, c)
+		}
+		came := s.Stats().BytesIn
+		pings := cat(frame(ws.OpPing, "first"), frame(ws.OpPing, "last"))
+		p.send(pings)
+		await(t, "the pings have come", func() bool { return s.Stats().BytesIn == came+uint64(len(pings)) })
+		h, data := p.frame()
+		for h.OpCode == ws.OpBinary {
+			h, data = p.frame()
+		}
+		if h.OpCode != ws.OpPong || string(data) != "last" {
+			t.Errorf("came %s", drawn(h.OpCode, string(data)))
+		}
+		p.send(frame(ws.OpPing, "next"))
+		p.want(ws.OpPong, "next")
+	})
+}
+
 // TestOutboundCorkIsNotRefused: what only waits for the end of a read is sent at once if it may not
 // wait, however little of the budget there is.
 func TestOutboundCorkIsNotRefused(t *testing.T) {
