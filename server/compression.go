@@ -20,7 +20,8 @@ const (
 	// seedCost is by how much compressing may make a message longer for the sake of those after it.
 	seedCost = 16
 	// longDeflate is the length from which compressing a message takes long: a millisecond for each
-	// half megabyte. Only as many at once as half the processors; the others go as they are.
+	// half megabyte. It is done while, with long ones that are inflated, no more than half the
+	// processors have such work; otherwise the message goes as it is.
 	longDeflate = 64 << 10
 	// longInflate is the length to which a message is inflated where it was found, and shortDeflated
 	// that to which this is tried. Longer ones wait for the lane of the pool that has half the
@@ -70,11 +71,11 @@ func (c *Conn) writeDeflated(op ws.OpCode, data []byte, l lease) (Outcome, error
 
 func (c *Conn) writeLongDeflated(op ws.OpCode, data []byte, l lease) (Outcome, error) {
 	srv := c.loop.srv
-	if !srv.deflating.enter() {
+	if !srv.squeezing.enter() {
 		c.loop.stats.deflateSkipped.Add(1)
 		return c.writePlain(op, data, l)
 	}
-	defer srv.deflating.leave()
+	defer srv.squeezing.leave()
 	srv.trim.note(srv, trimLarge)
 	size := maxHeader + len(data) + len(flushTail)
 	if r := reserve(size); r != nil {
@@ -222,7 +223,10 @@ func (c *Conn) inWindow() []byte {
 
 // inflateParked inflates a long message that waits for it. Then it waits for its handler.
 func (c *Conn) inflateParked(w *worker) {
-	c.loop.srv.trim.note(c.loop.srv, trimLarge)
+	srv := c.loop.srv
+	srv.trim.note(srv, trimLarge)
+	srv.squeezing.force()
+	defer srv.squeezing.leave()
 	p := &c.in.parked
 	text, err := c.inflateLong(p)
 	if err == nil {
@@ -272,7 +276,7 @@ func (c *Conn) inflateLong(p *parked) (text parked, err error) {
 	return text, err
 }
 
-// turnstile lets so many in at once, and nobody wait.
+// turnstile lets so many in at once, and nobody wait. Those who force their way count too.
 type turnstile struct {
 	limit  int32
 	inside atomic.Int32
@@ -285,5 +289,7 @@ func (g *turnstile) enter() bool {
 	}
 	return true
 }
+
+func (g *turnstile) force() { g.inside.Add(1) }
 
 func (g *turnstile) leave() { g.inside.Add(-1) }

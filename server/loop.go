@@ -32,7 +32,7 @@ type loop struct {
 const (
 	batchEvents = 256 // taken from the kernel at once
 	batchDue    = 256 // taken from the wheel at once
-	batchQueue  = 16  // taken from the queue at once
+	batchQueue  = 4   // taken from the queue at once
 
 	listenerToken netpoll.Token = 1 << 63 // of an acceptor; the rest is its index
 )

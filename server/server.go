@@ -76,7 +76,7 @@ type Server struct {
 	inbound, outbound, windows budget
 	trim                       trimmer
 	pool                       pool
-	deflating                  turnstile // long messages that are being compressed
+	squeezing                  turnstile // long messages that are being deflated or inflated
 	ids                        atomic.Uint64
 	conns                      atomic.Int64
 	exhausted                  atomic.Bool     // an acceptor rests for want of a descriptor
@@ -229,7 +229,7 @@ func (s *Server) open() error {
 	s.pool.closes = lane{srv: s, role: onCloses, limit: max(workers/8, 1)}
 	s.pool.inflates = lane{srv: s, role: onInflates, limit: max(runtime.GOMAXPROCS(0)/2, 1)}
 	s.pool.questions = lane{srv: s, role: onQuestions, limit: workers}
-	s.deflating.limit = int32(s.pool.inflates.limit)
+	s.squeezing.limit = int32(s.pool.inflates.limit)
 	s.acceptors = make(map[*acceptor]bool)
 	s.idle = make(chan struct{})
 	var loops []*loop
