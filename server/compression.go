@@ -164,37 +164,37 @@ func (c *Conn) dropWindows() {
 // inflateHere inflates a message where it was found and hands it on. It tells that the message is too
 // long for that, and nothing was done.
 func (c *Conn) inflateHere(w *worker, m Message) (tooLong bool) {
-	text := texts.Get().(*[longInflate]byte)
-	kept := false
-	defer func() {
-		if !kept {
-			texts.Put(text)
+	buf := texts.Get().(*[longInflate]byte)
+	text, whole, err := c.inflateShort(w, m, buf)
+	if err != nil || !whole {
+		texts.Put(buf)
+		if err != nil {
+			c.fail(w, err)
 		}
-	}()
-	tailed := append(append(w.tailed[:0], m.Data...), inflateTail...)
-	w.tailed = tailed[:0]
-	i := inflation{src: tailed, window: c.inWindow(), dst: text[:0:min(len(text), c.ep.opts.MaxMessage+1)]}
-	whole, err := i.run()
-	switch {
-	case err == nil && !whole && c.ep.opts.MaxMessage >= longInflate:
-		return true
-	case err == nil && !whole:
-		err = errTooBig
-	case err == nil:
-		err = c.understood(m.Kind, i.dst)
+		return err == nil
 	}
-	if err != nil {
-		c.fail(w, err)
-		return false
-	}
-	m.Data = i.dst
-	if w.role != onLoop {
-		m.Data = bytes.Clone(m.Data) // the buffer is too large to be held while a handler blocks
-		texts.Put(text)
-		kept = true
+	if m.Data = text; w.role == onLoop {
+		defer texts.Put(buf)
+	} else { // the buffer is too large to be held while a handler blocks
+		m.Data = bytes.Clone(text)
+		texts.Put(buf)
 	}
 	c.handle(w, m)
 	return false
+}
+
+// inflateShort inflates a message into buf, and tells whether it fits.
+func (c *Conn) inflateShort(w *worker, m Message, buf *[longInflate]byte) (text []byte, whole bool, err error) {
+	w.tailed = append(append(w.tailed[:0], m.Data...), inflateTail...)
+	most := c.ep.opts.MaxMessage
+	i := inflation{src: w.tailed, window: c.inWindow(), dst: buf[:0:min(len(buf), most+1)]}
+	switch whole, err = i.run(); {
+	case err == nil && !whole && most < len(buf):
+		err = errTooBig
+	case err == nil && whole:
+		err = c.understood(m.Kind, i.dst)
+	}
+	return i.dst, whole, err
 }
 
 // texts are where short messages are inflated to.

@@ -36,8 +36,8 @@ func (d deflation) outWindow() int { return min(1<<d.out, maxOutWindow) }
 // inWindow is how much must be kept of what the client said.
 func (d deflation) inWindow() int { return 1 << d.in }
 
-// reserve takes what the windows cost from the budget. When it is not to be had, no window lives on.
-func (s *Server) reserve(d deflation) deflation {
+// reserveWindows takes what the windows cost from the budget. When it is not to be had, no window lives on.
+func (s *Server) reserveWindows(d deflation) deflation {
 	if !s.windows.take(d.cost()) {
 		d.keepOut, d.keepIn = false, false
 	}

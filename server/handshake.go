@@ -96,7 +96,7 @@ func (c *Conn) upgrade(w *worker, ep *Endpoint, r *Request, rest []byte) {
 // switchOver answers with 101 and opens the connection, unless it was refused meanwhile. What it
 // reserves for the windows is the connection's from then on, and finish gives it back.
 func (c *Conn) switchOver(w *worker, ep *Endpoint, key []byte, a *agreement) (opened bool) {
-	a.deflate = c.loop.srv.reserve(a.deflate)
+	a.deflate = c.loop.srv.reserveWindows(a.deflate)
 	buf := frameBuffers.Get().(*frameBuffer)
 	answer := appendUpgrade(buf[:0], key, a)
 	c.mu.Lock()

@@ -55,7 +55,7 @@ func (m *inflation) run() (whole bool, err error) {
 	for streams := 1; len(m.dst) < cap(m.dst); {
 		switch err := m.step(f); {
 		case err == io.EOF && f.src.Len() == 0:
-			return true, nil
+			return len(m.dst) < cap(m.dst), nil
 		case err == io.EOF && streams < freeStreams+len(m.dst)/streamCost:
 			// Section 7.2.3.4: a block may have its BFINAL bit set, and others follow.
 			streams++
