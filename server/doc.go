@@ -19,7 +19,8 @@
 //	decode.go     bytes become messages and control frames, by frame.go and code.go
 //	deliver.go    messages and events reach the handlers
 //	outbound.go   frames go to the socket, or wait in a backlog.go
-//	compression.go  what of both ways is compressed, by deflate.go and inflate.go
+//	compress.go   what goes out compressed, by deflate.go
+//	decompress.go what comes in compressed, by inflate.go
 //	tick.go       what is due by the clock: ticks and deadlines
 //	close.go      how a connection ends
 //	drain.go      how the server ends
