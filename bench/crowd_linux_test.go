@@ -95,6 +95,17 @@ func TestSlowSendsAByteADrip(t *testing.T) {
 	}
 }
 
+// toTheEnd serves a guest, and then reads until it has left.
+func toTheEnd(serve func(*guest) error) func(*guest) error {
+	return func(g *guest) error {
+		if err := serve(g); err != nil {
+			return err
+		}
+		_, err := io.Copy(io.Discard, g)
+		return err
+	}
+}
+
 // TestEndsAreCounted looks at what servers do to visitors.
 func TestEndsAreCounted(t *testing.T) {
 	t.Parallel()
@@ -121,17 +132,9 @@ func TestEndsAreCounted(t *testing.T) {
 			return err
 		}, "upgrade: HTTP 408 Request Timeout"},
 	} {
-		end := make(chan struct{})
 		k := *named(t, "half-header")
 		k.next = upgraded(func(*visitor, int) move { return move{} })
-		r := meet(t, &k, 1, 1, func(g *guest) error {
-			defer close(end)
-			if err := c.serve(g); err != nil {
-				return err
-			}
-			_, err := io.Copy(io.Discard, g)
-			return err
-		})
+		r := meet(t, &k, 1, 1, toTheEnd(c.serve))
 		if r.Ends[c.want] == 0 {
 			t.Errorf("%s: %v, want %q", c.name, r.Ends, c.want)
 		}
@@ -200,13 +203,7 @@ func TestNewcomers(t *testing.T) {
 			return err
 		}, errHungUp.Error()},
 	} {
-		r := meet(t, newcomer, 1, 1, func(g *guest) error {
-			if err := c.serve(g); err != nil {
-				return err
-			}
-			_, err := io.Copy(io.Discard, g)
-			return err
-		})
+		r := meet(t, newcomer, 1, 1, toTheEnd(c.serve))
 		if r.Ends[c.want] == 0 {
 			t.Errorf("%s: %v, want %q", c.name, r.Ends, c.want)
 		}

@@ -10,6 +10,8 @@ const (
 	// segmentCost is what a segment costs beside its bytes. It counts as waiting, so that a
 	// backlog of many tiny frames is bounded by what it holds, not by what it says.
 	segmentCost = 64
+	// frameCost is that of a frame whose header and payload are a segment each.
+	frameCost = 2 * segmentCost
 	// joinFor is for how long, in milliseconds, frames are gathered in one segment: the age of a
 	// segment is that of its first byte, so it must not stay open for long.
 	joinFor = 100

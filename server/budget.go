@@ -22,18 +22,18 @@ func (b *budget) take(n int64) bool {
 // left for all others together. So a few that hold much can't lock out the many that want little,
 // however long they stay (dynamic thresholds, Choudhury and Hahne 1998).
 func (b *budget) takeFair(n, has int64) bool {
-	if used := b.used.Add(n); used > b.limit || has+n > b.limit-used {
+	if !b.fair(b.used.Add(n), has+n) {
 		b.used.Add(-n)
 		return false
 	}
 	return true
 }
 
-// hasFairRoom tells whether takeFair would get n bytes and a little more.
-func (b *budget) hasFairRoom(n, has int64) bool {
-	used := b.used.Load() + n + 4*segmentCost
-	return has+n+4*segmentCost <= b.limit-used
-}
+// fair tells whether one holder may have so many bytes when so many are used.
+func (b *budget) fair(used, has int64) bool { return has <= b.limit-used }
+
+// hasFairRoom tells whether takeFair would get n bytes now.
+func (b *budget) hasFairRoom(n, has int64) bool { return b.fair(b.used.Load()+n, has+n) }
 
 // hasRoom tells whether about n bytes are to be had.
 func (b *budget) hasRoom(n int64) bool { return b.used.Load()+n+segmentCost <= b.limit }

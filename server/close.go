@@ -123,10 +123,15 @@ func (c *Conn) fail(w *worker, err error) {
 	errors.As(err, &wrong)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.loop.stats.badInput.Add(1)
-	c.startClose(Closing{Cause: BadInput, Code: wrong.Code, Reason: wrong.Reason, Err: err})
-	c.lastWords()
+	c.reject(wrong)
 	w.stage = c.state
+}
+
+// reject is fail for whoever has the lock and not the turn.
+func (c *Conn) reject(wrong *ProtocolError) {
+	c.loop.stats.badInput.Add(1)
+	c.startClose(Closing{Cause: BadInput, Code: wrong.Code, Reason: wrong.Reason, Err: wrong})
+	c.lastWords()
 }
 
 // lastWords ends the sending side for good: once what is queued is sent, the stream is half closed

@@ -96,19 +96,19 @@ func (d *decoder) admit(h *frameHeader, whole, opcode bool) error {
 	case h.op != ws.OpContinuation && d.inMessage:
 		return errUnfinished
 	}
-	if whole && h.length > d.most(h.deflated || d.deflated)-int64(len(d.msg)) {
+	if whole && h.length > mostOnWire(d.limit, h.deflated || d.deflated)-int64(len(d.msg)) {
 		return errTooBig
 	}
 	return nil
 }
 
-// most is what a message may have on the wire. Compressing may make one longer, by an eighth in the
+// mostOnWire is what a message of limit bytes may have on the wire. Compressing may make one longer, by an eighth in the
 // worst of lawful encodings (RFC 1951 section 3.2.6: nine bits for a byte).
-func (d *decoder) most(deflated bool) int64 {
+func mostOnWire(limit int64, deflated bool) int64 {
 	if deflated {
-		return d.limit + d.limit/8 + 64
+		return limit + limit/8 + 64
 	}
-	return d.limit
+	return limit
 }
 
 // payload takes what is there of the payload of the frame under way.
@@ -205,7 +205,7 @@ func (d *decoder) keep(chunk []byte) error {
 // announcement alone takes no memory. On the heap that is by doubling, but never past what the message
 // can still become; in a region all of it is reserved and nothing taken.
 func (d *decoder) grow(need int) error {
-	most := int(d.most(d.deflated))
+	most := int(mostOnWire(d.limit, d.deflated))
 	if d.head.fin {
 		most = need + int(d.head.length-d.pos)
 	}

@@ -179,7 +179,7 @@ func (o Options) Bound() int64 {
 	const connection = 1 << 10 // the record, what is kept of the stream, and a control frame or two
 	n := connection + int64(o.MaxMessage) + 2*readBuffer + int64(o.Backlog)
 	if c := o.Compression; c.Enabled {
-		n += (&decoder{limit: int64(o.MaxMessage)}).most(true) + chargeStep // beside what it inflates to
+		n += mostOnWire(int64(o.MaxMessage), true) + chargeStep // beside what it inflates to
 		if c.ContextTakeover {
 			n += deflation{out: uint8(c.WindowBits), in: maxWindowBits, keepOut: true, keepIn: true}.cost()
 		}

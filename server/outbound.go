@@ -56,7 +56,7 @@ func (c *Conn) sendFrame(head, body []byte, l lease) (Outcome, error) {
 		return Refused, ErrClosed
 	}
 	size := len(head) + len(body)
-	if c.state.has(stCork) && !c.loop.srv.outbound.hasFairRoom(int64(size), int64(c.heldOut())) {
+	if c.state.has(stCork) && !c.loop.srv.outbound.hasFairRoom(int64(size+frameCost), int64(c.heldOut())) {
 		c.state &^= stCork // what only the cork keeps must not be refused for want of room to wait
 		c.flush()
 	}
@@ -99,10 +99,10 @@ func (c *Conn) transmit(head, body []byte) (int, error) {
 }
 
 // hold queues what the kernel did not take of a frame. When the process-wide budget has no more for
-// this connection, the frame is refused; one that is torn already takes its connection with it, as nothing lawful could
-// follow it.
+// this connection, the frame is refused; one that is torn already takes its connection with it, as
+// nothing lawful could follow it.
 func (c *Conn) hold(head, body []byte, l lease, torn bool) (Outcome, error) {
-	most := len(head) + len(body) + 2*segmentCost
+	most := len(head) + len(body) + frameCost
 	if !c.loop.srv.outbound.takeFair(int64(most), int64(c.heldOut())) {
 		if torn {
 			c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrBacklogFull})

@@ -63,9 +63,7 @@ func (c *Conn) messageExpired(now wheel.Time) {
 		c.began = now - c.messageTimeout() + min(c.messageTimeout(), messageGrace)
 		return
 	}
-	c.loop.stats.badInput.Add(1)
-	c.startClose(Closing{Cause: BadInput, Code: errSlowMessage.Code, Reason: errSlowMessage.Reason, Err: errSlowMessage})
-	c.lastWords()
+	c.reject(errSlowMessage)
 }
 
 // closeExpired ends a connection whose peer had its time to answer the last that was said.
