@@ -56,8 +56,9 @@ type extra struct {
 // inbound is what is kept of a connection's input between two reads.
 type inbound struct {
 	decoder
-	rest   []byte // received, not decoded yet
-	parked parked // an event that waits for a worker
+	rest      []byte // received, not decoded yet
+	restTaken int64  // of the inbound budget, for rest
+	parked    parked // an event that waits for a worker
 	// lingered counts what was read and dropped after the last words.
 	lingered int
 }

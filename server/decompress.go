@@ -91,10 +91,6 @@ func (c *Conn) inflateParked(w *worker) {
 	if err == nil {
 		err = c.understood(p.msg.Kind, text.msg.Data)
 	}
-	// What came behind it is counted with it, and stays.
-	behind := int64(len(c.in.rest))
-	p.taken -= behind
-	text.taken += behind
 	p.drop(&c.loop.srv.inbound)
 	*p = text
 	if err != nil {

@@ -106,7 +106,7 @@ func (c *Conn) keepAside(w *worker, d *decoder, rest []byte, own bool) {
 		rest = bytes.Clone(rest)
 	}
 	c.in.rest = rest
-	c.in.parked.taken += int64(len(rest))
+	c.in.restTaken = int64(len(rest))
 }
 
 // takeRest gives what was received and kept aside undecoded, if the connection is open.
@@ -115,8 +115,8 @@ func (c *Conn) takeRest() (rest []byte) {
 		return nil
 	}
 	rest, c.in.rest = c.in.rest, nil
-	c.loop.srv.inbound.give(c.in.parked.taken)
-	c.in.parked.taken = 0
+	c.loop.srv.inbound.give(c.in.restTaken)
+	c.in.restTaken = 0
 	return rest
 }
 
@@ -136,6 +136,7 @@ func (c *Conn) dropInbound() {
 		c.in.release()
 	}
 	c.in.parked.drop(&c.loop.srv.inbound)
+	c.loop.srv.inbound.give(c.in.restTaken)
 	*c.in = inbound{}
 	inbounds.Put(c.in)
 	c.in = nil
@@ -211,19 +212,18 @@ func (c *Conn) park(p parked) {
 
 // unpark delivers the event that waited, and then what came behind it.
 func (c *Conn) unpark(w *worker) {
-	p, rest := c.in.parked, c.in.rest
-	c.in.parked, c.in.rest = parked{}, nil
+	p := c.in.parked
+	c.in.parked = parked{}
 	c.mu.Lock()
 	c.state &^= stParked
 	c.mu.Unlock()
 	if c.deliverParked(w, &p) {
 		p.long = true
-		c.in.rest = rest
 		c.park(p)
 		return
 	}
 	w.stage = c.snapshot()
-	c.frames(w, rest, true)
+	c.frames(w, c.takeRest(), true)
 }
 
 // deliverParked tells that the event was not delivered, because it takes too long to inflate.

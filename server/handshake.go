@@ -40,11 +40,11 @@ func (c *Conn) keepHead(p []byte) error {
 	if in.rest == nil {
 		in.rest = bytes.Clone(p)
 	}
-	grown := int64(cap(in.rest)) - in.parked.taken
+	grown := int64(cap(in.rest)) - in.restTaken
 	if !c.loop.srv.inbound.take(grown) {
 		return errNoRoom
 	}
-	in.parked.taken += grown
+	in.restTaken += grown
 	return nil
 }
 
@@ -113,7 +113,7 @@ func (c *Conn) switchOver(w *worker, ep *Endpoint, key []byte, a *agreement) (op
 // recycleHead gives back what a head was kept in, if it was.
 func (s *Server) recycleHead(in *inbound) {
 	if in != nil {
-		s.inbound.give(in.parked.taken)
+		s.inbound.give(in.restTaken)
 		*in = inbound{}
 		inbounds.Put(in)
 	}
