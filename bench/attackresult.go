@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"runtime"
+	"strings"
 )
 
 // AttackResult is what [Attack] measured.
@@ -90,6 +91,19 @@ func (p *Phase) contention() (all []string) {
 	}
 	if late := p.ClientDelay.P99; late > lateUs && float64(late) > delayedShare*float64(p.Latency.P99) {
 		all = append(all, fmt.Sprintf("the good client was late itself: p99 %.4g ms before it sent", float64(late)/1000))
+	}
+	return all
+}
+
+// warnings are what the client said of its own runs.
+func (r *AttackResult) warnings() (all []string) {
+	for _, round := range r.Rounds {
+		if round.Beside == nil {
+			continue
+		}
+		for _, w := range round.Beside.Warnings {
+			all = append(all, strings.Join(round.Kinds, ", ")+": "+w)
+		}
 	}
 	return all
 }

@@ -28,13 +28,19 @@ func (p *process) cpu() (time.Duration, error) {
 // spareDescriptors are for what is no connection: pollers, timers, standard streams, /proc.
 const spareDescriptors = 64
 
-// checkDescriptors refuses what would fail half-way. The runtime has raised the soft limit already.
-func checkDescriptors(conns int) error {
+// descriptorLimit is how many this process may have; the runtime has raised the soft limit already.
+// It is 0 if the kernel does not say.
+func descriptorLimit() uint64 {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return os.NewSyscallError("getrlimit", err)
+		return 0
 	}
-	if most := int(min(limit.Cur, maxConns)) - spareDescriptors; conns > most {
+	return limit.Cur
+}
+
+// checkDescriptors refuses what would fail half-way.
+func checkDescriptors(conns int) error {
+	if most := int(min(descriptorLimit(), maxConns)) - spareDescriptors; conns > most {
 		return fmt.Errorf("bench: %d connections are more than a process may have here: the limit of open files leaves room for %d",
 			conns, most)
 	}

@@ -167,6 +167,14 @@ func (m Memory) withRatios() *Memory {
 	return &m
 }
 
+// perConn is the slope where there is one: what the server takes by itself is not in it.
+func (m *Memory) perConn() float64 {
+	if m.SlopeStart.Conns > 0 {
+		return m.SlopeBytesPerConn
+	}
+	return m.BytesPerConn
+}
+
 func growth(from, to Weight) float64 {
 	if to.Conns <= from.Conns {
 		return 0

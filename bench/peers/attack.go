@@ -20,38 +20,9 @@ func (c *compareAttackCmd) Run() error {
 	if len(c.Kinds) == 0 {
 		c.Kinds = bench.KindNames()
 	}
-	job := job{Attack: &bench.AttackOptions{Options: c.options(), Hostile: c.Hostile, Kinds: c.Kinds, Each: c.Each}}
-	return c.compare("attack", "/echo", job, c.metrics())
-}
-
-// metrics are those of each attack, which has the name of its kind if there are several.
-func (c *compareAttackCmd) metrics() (all []metric) {
-	if !c.Each {
-		return attackMetrics("", 0)
-	}
-	for i, name := range c.Kinds {
-		all = append(all, attackMetrics(name+": ", i)...)
-	}
-	return all
-}
-
-func attackMetrics(prefix string, round int) []metric {
-	of := func(name string, digits int, value func(*bench.Round) float64) metric {
-		return metric{prefix + name, digits, func(s sample) float64 { return value(s.Attack.Rounds[round]) }}
-	}
-	return []metric{
-		of("p99 alone, ms", 3, func(r *bench.Round) float64 { return float64(r.Alone.Latency.P99) / 1000 }),
-		of("p99 beside, ms", 3, func(r *bench.Round) float64 { return float64(r.Beside.Latency.P99) / 1000 }),
-		of("p99, times of alone", 2, func(r *bench.Round) float64 { _, p99 := r.Ratios(); return p99 }),
-		of("p99, times of control", 2, func(r *bench.Round) float64 {
-			return float64(r.Beside.Latency.P99) / float64(r.Control.Latency.P99)
-		}),
-		of("good clients harmed", 0, func(r *bench.Round) float64 { return float64(r.Beside.Harm()) }),
-		of("memory more at the peak, MB", 0, func(r *bench.Round) float64 {
-			return float64(r.Memory.PeakBytes-r.Memory.BeforeBytes) / 1e6
-		}),
-		of("server CPU, % of a core", 0, func(r *bench.Round) float64 { return r.Beside.ServerCPUPercent }),
-	}
+	return c.compare("attack", bench.Job{Attack: &bench.AttackOptions{
+		Options: c.options(), Hostile: c.Hostile, Kinds: c.Kinds, Each: c.Each,
+	}})
 }
 
 // hostileCommand starts the process of the hostile connections.

@@ -21,32 +21,8 @@ const (
 	endTime   = 3 * time.Second // for a child to end when asked to
 )
 
-// job is what a client child is told on its standard input: one of them.
-type job struct {
-	Tick   *bench.TickOptions   `json:"tick,omitempty"`
-	Echo   *bench.EchoOptions   `json:"echo,omitempty"`
-	Attack *bench.AttackOptions `json:"attack,omitempty"`
-}
-
-// at is the job for a server. The URL of the control is of use to attacks only.
-func (j job) at(url string, pid int, controlURL string) job {
-	switch {
-	case j.Tick != nil:
-		o := *j.Tick
-		o.URL, o.PID = url, pid
-		return job{Tick: &o}
-	case j.Echo != nil:
-		o := *j.Echo
-		o.URL, o.PID = url, pid
-		return job{Echo: &o}
-	}
-	o := *j.Attack
-	o.URL, o.PID, o.ControlURL = url, pid, controlURL
-	return job{Attack: &o}
-}
-
 // serveFlags are what the server must be told; the peers and stillpool read them alike.
-func (j job) serveFlags(addr string) []string {
+func serveFlags(j bench.Job, addr string) []string {
 	flags := []string{"--addr", addr}
 	if j.Tick != nil {
 		flags = append(flags, "--every", j.Tick.Every.String())
@@ -54,45 +30,30 @@ func (j job) serveFlags(addr string) []string {
 	return flags
 }
 
-// sample is one result: one of them.
-type sample struct {
-	Tick   *bench.TickResult   `json:"tick,omitempty"`
-	Echo   *bench.EchoResult   `json:"echo,omitempty"`
-	Attack *bench.AttackResult `json:"attack,omitempty"`
-}
-
-// common is what ticks and echoes have in common.
-func (s sample) common() *bench.Common {
-	if s.Tick != nil {
-		return &s.Tick.Common
-	}
-	return &s.Echo.Common
-}
-
 // measure starts the server, lets a client measure it, and ends both. Each is a process of its own,
 // because each needs a descriptor a connection and its processor time told apart. An attack has a
 // second server, to be attacked as the control.
-func measure(ctx context.Context, c *contestant, path string, j job) (sample, error) {
+func measure(ctx context.Context, c *contestant, j bench.Job) (bench.Sample, error) {
 	server, err := startServer(ctx, c, j)
 	if err != nil {
-		return sample{}, err
+		return bench.Sample{}, err
 	}
 	defer end(server.Cmd)
 	control := ""
 	if j.Attack != nil {
 		other, err := startServer(ctx, c, j)
 		if err != nil {
-			return sample{}, err
+			return bench.Sample{}, err
 		}
 		defer end(other.Cmd)
-		control = "ws://" + other.addr + path
+		control = other.addr
 	}
-	s, err := runClient(ctx, j.at("ws://"+server.addr+path, server.Process.Pid, control))
+	s, err := runClient(ctx, j.At(server.addr, server.Process.Pid, control))
 	if ctx.Err() != nil {
-		return sample{}, errors.New("interrupted")
+		return bench.Sample{}, errors.New("interrupted")
 	}
 	if err != nil {
-		return sample{}, fmt.Errorf("%w\n%s", err, server.log.String())
+		return bench.Sample{}, fmt.Errorf("%w\n%s", err, server.log.String())
 	}
 	return s, nil
 }
@@ -104,13 +65,13 @@ type server struct {
 	log  tail
 }
 
-func startServer(ctx context.Context, c *contestant, j job) (*server, error) {
+func startServer(ctx context.Context, c *contestant, j bench.Job) (*server, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
 	s := &server{addr: addr}
-	s.Cmd = child(context.Background(), slices.Concat(c.command, j.serveFlags(addr))) // it ends after its client
+	s.Cmd = child(context.Background(), slices.Concat(c.command, serveFlags(j, addr))) // it ends after its client
 	s.Stdout, s.Stderr = &s.log, &s.log
 	if err := s.Start(); err != nil {
 		return nil, err
@@ -168,7 +129,7 @@ func awaitServer(ctx context.Context, addr string) error {
 	}
 }
 
-func runClient(ctx context.Context, j job) (s sample, err error) {
+func runClient(ctx context.Context, j bench.Job) (s bench.Sample, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return s, err
@@ -194,24 +155,18 @@ type clientCmd struct{}
 func (*clientCmd) Run() error {
 	ctx, stop := untilSignal()
 	defer stop()
-	var j job
+	var j bench.Job
 	if err := json.NewDecoder(os.Stdin).Decode(&j); err != nil {
 		return err
 	}
-	var s sample
-	var err error
-	switch {
-	case j.Tick != nil:
-		s.Tick, err = bench.Tick(ctx, *j.Tick)
-	case j.Echo != nil:
-		s.Echo, err = bench.Echo(ctx, *j.Echo)
-	case j.Attack != nil:
-		if j.Attack.Command, err = hostileCommand(); err == nil {
-			s.Attack, err = bench.Attack(ctx, *j.Attack)
+	if j.Attack != nil {
+		command, err := hostileCommand()
+		if err != nil {
+			return err
 		}
-	default:
-		err = errors.New("no job on standard input")
+		j.Attack.Command = command
 	}
+	s, err := j.Run(ctx)
 	if err != nil {
 		return err
 	}

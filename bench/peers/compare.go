@@ -2,6 +2,7 @@ package main
 
 import (
 	"debug/buildinfo"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -57,8 +58,7 @@ type compareTickCmd struct {
 // Run implements the subcommand.
 func (c *compareTickCmd) Run() error {
 	c.setDefaults(5_000, "stillpool", "gws", "gorilla", "floor")
-	job := job{Tick: &bench.TickOptions{Options: c.options(), Every: c.Every}}
-	return c.compare("tick", "/ws", job, tickMetrics)
+	return c.compare("tick", bench.Job{Tick: &bench.TickOptions{Options: c.options(), Every: c.Every}})
 }
 
 type compareEchoCmd struct {
@@ -72,19 +72,18 @@ type compareEchoCmd struct {
 // Run implements the subcommand.
 func (c *compareEchoCmd) Run() error {
 	c.setDefaults(5_000, "stillpool", "gws", "gorilla", "floor")
-	job := job{Echo: &bench.EchoOptions{
-		Options: c.options(), Size: c.Size, Inflight: c.Inflight, Pipeline: c.Pipeline, Rate: c.Rate,
-	}}
 	c.Servers = slices.DeleteFunc(c.Servers, func(name string) bool {
 		p, _ := peerNamed(name)
 		return p.noEcho
 	})
-	return c.compare("echo", "/echo", job, echoMetrics)
+	return c.compare("echo", bench.Job{Echo: &bench.EchoOptions{
+		Options: c.options(), Size: c.Size, Inflight: c.Inflight, Pipeline: c.Pipeline, Rate: c.Rate,
+	}})
 }
 
 // compare is the whole comparison. It keeps its thread, because the children are told to end with
 // the thread that started them.
-func (f *compareFlags) compare(name, path string, j job, metrics []metric) error {
+func (f *compareFlags) compare(name string, j bench.Job) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	ctx, stop := untilSignal()
@@ -95,28 +94,36 @@ func (f *compareFlags) compare(name, path string, j job, metrics []metric) error
 		return err
 	}
 	f.printSettings(name, j)
+	result := &bench.Comparison{Name: name, Title: name, Started: time.Now(), Machine: bench.ThisMachine(), Job: j}
+	for _, c := range contestants {
+		result.Servers = append(result.Servers, bench.Contestant{Name: c.name, Version: c.version, Settings: c.settings})
+	}
 	for round := range f.Rounds {
-		for _, c := range contestants {
+		for i, c := range contestants {
 			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, f.Rounds, c.name)
-			s, err := measure(ctx, c, path, j)
+			s, err := measure(ctx, c, j)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
-			c.samples = append(c.samples, s)
+			result.Servers[i].Rounds = append(result.Servers[i].Rounds, s)
 		}
 	}
-	if err := report(os.Stdout, contestants, metrics); err != nil {
+	if err := report(os.Stdout, result); err != nil || f.JSON == "" {
 		return err
 	}
-	return writeSamples(f.JSON, contestants)
+	file, err := os.Create(f.JSON)
+	if err != nil {
+		return err
+	}
+	return errors.Join(bench.WriteJSON(file, result), file.Close())
 }
 
-// contestant is a server of the comparison and what was measured of it.
+// contestant is how a server of the comparison is started.
 type contestant struct {
-	name    string
-	version string
-	command []string // to which the address is added
-	samples []sample
+	name     string
+	version  string
+	settings string
+	command  []string // to which the address is added
 }
 
 func (f *compareFlags) contestants() ([]*contestant, error) {
@@ -131,9 +138,10 @@ func (f *compareFlags) contestants() ([]*contestant, error) {
 			if c.version, err = binaryVersion(f.StillpoolBin); err != nil {
 				return nil, err
 			}
+			c.settings = "event loops, served where it was found, default settings"
 			c.command = []string{f.StillpoolBin, "serve"}
 		} else if p, ok := peerNamed(name); ok {
-			c.version = p.version()
+			c.version, c.settings = p.version(), p.about
 			c.command = []string{self, "serve", name}
 		} else {
 			return nil, noPeer(name)
@@ -159,7 +167,7 @@ func binaryVersion(name string) (string, error) {
 	return info.Main.Version, nil
 }
 
-func (f *compareFlags) printSettings(name string, j job) {
+func (f *compareFlags) printSettings(name string, j bench.Job) {
 	fmt.Printf("%s: %d rounds of %v, %d connections, client with %d loop(s); %s %s/%s, %d processors\n",
 		name, f.Rounds, f.Duration, f.Conns, f.Loops,
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())

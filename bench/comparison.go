@@ -1,0 +1,50 @@
+package bench
+
+import (
+	"slices"
+	"time"
+)
+
+// Comparison is one job done with several servers in turn, round after round, so that what else the
+// machine does meanwhile falls on all of them alike. It is what is kept as JSON, and what tables,
+// plots and budgets are made of.
+type Comparison struct {
+	Name    string    `json:"name"` // of the file, as echo-64
+	Title   string    `json:"title"`
+	Started time.Time `json:"started"`
+	Machine Machine   `json:"machine"`
+	Job     Job       `json:"job"` // without the addresses
+	// Servers are in the order in which they were measured in each round.
+	Servers []Contestant `json:"servers"`
+}
+
+// Contestant is a server of a comparison and what was measured of it, a sample a round.
+type Contestant struct {
+	Name     string   `json:"name"`
+	Version  string   `json:"version,omitempty"`
+	Settings string   `json:"settings,omitempty"` // how it is served, in a line
+	Rounds   []Sample `json:"rounds"`
+}
+
+// Server finds a contestant by its name; nil if it is not there.
+func (c *Comparison) Server(name string) *Contestant {
+	for i := range c.Servers {
+		if c.Servers[i].Name == name {
+			return &c.Servers[i]
+		}
+	}
+	return nil
+}
+
+// Spread is the median of some values, and the least and the greatest of them.
+type Spread struct{ Median, Min, Max float64 }
+
+// SpreadOf sorts values. None give the zero Spread.
+func SpreadOf(values []float64) Spread {
+	if len(values) == 0 {
+		return Spread{}
+	}
+	slices.Sort(values)
+	n := len(values)
+	return Spread{(values[(n-1)/2] + values[n/2]) / 2, values[0], values[n-1]}
+}

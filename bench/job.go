@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"context"
+	"errors"
+)
+
+// Job is one scenario with its options: just one field is set. It travels as JSON to a client that
+// runs as a process of its own.
+type Job struct {
+	Tick   *TickOptions   `json:"tick,omitempty"`
+	Echo   *EchoOptions   `json:"echo,omitempty"`
+	Attack *AttackOptions `json:"attack,omitempty"`
+}
+
+// Sample is the result of a Job: the field of the same name is set.
+type Sample struct {
+	Tick   *TickResult   `json:"tick,omitempty"`
+	Echo   *EchoResult   `json:"echo,omitempty"`
+	Attack *AttackResult `json:"attack,omitempty"`
+}
+
+// Run does the job.
+func (j Job) Run(ctx context.Context) (s Sample, err error) {
+	switch {
+	case j.Tick != nil:
+		s.Tick, err = Tick(ctx, *j.Tick)
+	case j.Echo != nil:
+		s.Echo, err = Echo(ctx, *j.Echo)
+	case j.Attack != nil:
+		s.Attack, err = Attack(ctx, *j.Attack)
+	default:
+		err = errors.New("bench: a job without a scenario")
+	}
+	return s, err
+}
+
+// Scenario is the name of the job's scenario.
+func (j Job) Scenario() string {
+	switch {
+	case j.Tick != nil:
+		return "tick"
+	case j.Echo != nil:
+		return "echo"
+	case j.Attack != nil:
+		return "attack"
+	}
+	return ""
+}
+
+// At is the job for a server at host:port with the process id pid, each scenario at the path that it
+// has by custom. The address of the control is of use to attacks only.
+func (j Job) At(addr string, pid int, control string) Job {
+	switch {
+	case j.Tick != nil:
+		o := *j.Tick
+		o.URL, o.PID = "ws://"+addr+"/ws", pid
+		return Job{Tick: &o}
+	case j.Echo != nil:
+		o := *j.Echo
+		o.URL, o.PID = "ws://"+addr+"/echo", pid
+		return Job{Echo: &o}
+	case j.Attack != nil:
+		o := *j.Attack
+		o.URL, o.PID, o.ControlURL = "ws://"+addr+"/echo", pid, "ws://"+control+"/echo"
+		return Job{Attack: &o}
+	}
+	return j
+}
+
+// Common is what all results but those of attacks have in common; nil for those.
+func (s Sample) Common() *Common {
+	switch {
+	case s.Tick != nil:
+		return &s.Tick.Common
+	case s.Echo != nil:
+		return &s.Echo.Common
+	}
+	return nil
+}
+
+// Warnings are what the client said of its own run.
+func (s Sample) Warnings() (all []string) {
+	if c := s.Common(); c != nil {
+		return c.Warnings
+	}
+	if s.Attack != nil {
+		return s.Attack.warnings()
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package bench
+
+import "slices"
+
+// Metric is a number that a sample of a scenario has.
+type Metric struct {
+	Name   string // as in JSON and in budgets: server_cpu
+	Title  string // as in tables, without the unit
+	Unit   string // empty for a count
+	Digits int    // after the point
+	// HigherIsBetter tells which server is best; Neutral metrics are there to judge the run.
+	HigherIsBetter bool
+	Neutral        bool
+
+	of func(Sample) float64
+}
+
+// Of is the metric's value in a sample of the scenario that it belongs to.
+func (m Metric) Of(s Sample) float64 { return m.of(s) }
+
+// Spread is that of all rounds of a server.
+func (m Metric) Spread(c *Contestant) Spread {
+	var values []float64
+	for _, s := range c.Rounds {
+		values = append(values, m.of(s))
+	}
+	return SpreadOf(values)
+}
+
+// Metrics are those of the comparison's scenario, in the order of importance.
+func (c *Comparison) Metrics() []Metric { return c.Job.Metrics() }
+
+// Metrics are those of the job's scenario, in the order of importance.
+func (j Job) Metrics() []Metric {
+	switch {
+	case j.Tick != nil:
+		return tickMetrics
+	case j.Echo != nil:
+		return echoMetrics
+	case j.Attack != nil:
+		return j.Attack.metrics()
+	}
+	return nil
+}
+
+// Metric finds one by its name.
+func (c *Comparison) Metric(name string) (Metric, bool) {
+	all := c.Metrics()
+	i := slices.IndexFunc(all, func(m Metric) bool { return m.Name == name })
+	if i < 0 {
+		return Metric{}, false
+	}
+	return all[i], true
+}
+
+var (
+	serverCPU = Metric{Name: "server_cpu", Title: "server CPU a message", Unit: "µs", Digits: 2,
+		of: func(s Sample) float64 { return s.Common().Server.CPUUsPerMessage }}
+	openCPU = Metric{Name: "open_cpu", Title: "server CPU to open a connection", Unit: "µs", Digits: 1,
+		of: func(s Sample) float64 { return s.Common().Opening.ServerCPUUs }}
+	memory = Metric{Name: "memory", Title: "memory a connection", Unit: "B",
+		of: func(s Sample) float64 { return s.Common().Memory.perConn() }}
+	gone = Metric{Name: "gone", Title: "connections failed or lost",
+		of: func(s Sample) float64 { return float64(s.Common().Conns - s.Common().Open) }}
+	clientCPU = Metric{Name: "client_cpu", Title: "client CPU", Unit: "% of a core", Neutral: true,
+		of: func(s Sample) float64 { return s.Common().Client.CPUPercent }}
+)
+
+var tickMetrics = []Metric{
+	serverCPU,
+	{Name: "lateness_p50", Title: "lateness, median", Unit: "ms", Digits: 3,
+		of: func(s Sample) float64 { return millis(s.Tick.Lateness.P50) }},
+	{Name: "lateness_p99", Title: "lateness, p99", Unit: "ms", Digits: 3,
+		of: func(s Sample) float64 { return millis(s.Tick.Lateness.P99) }},
+	{Name: "missing", Title: "ticks missing",
+		of: func(s Sample) float64 { return float64(s.Tick.MissingTicks) }},
+	memory, openCPU, gone, clientCPU,
+}
+
+var echoMetrics = []Metric{
+	{Name: "rate", Title: "messages a second", HigherIsBetter: true,
+		of: func(s Sample) float64 { return s.Echo.MessagesPerSecond }},
+	serverCPU,
+	{Name: "per_cpu", Title: "messages a second for each percent of a core", HigherIsBetter: true,
+		of: func(s Sample) float64 { return s.Echo.MessagesPerSecond / s.Echo.Server.CPUPercent }},
+	{Name: "latency_p50", Title: "latency, median", Unit: "ms", Digits: 3,
+		of: func(s Sample) float64 { return millis(s.Echo.Latency.P50) }},
+	{Name: "latency_p99", Title: "latency, p99", Unit: "ms", Digits: 3,
+		of: func(s Sample) float64 { return millis(s.Echo.Latency.P99) }},
+	{Name: "missing", Title: "messages unanswered or never sent",
+		of: func(s Sample) float64 { return float64(s.Echo.Unanswered + s.Echo.Unsent) }},
+	memory, openCPU, gone, clientCPU,
+}
+
+// metrics are those of each attack; if there are several, their names begin with that of the kind.
+func (o *AttackOptions) metrics() (all []Metric) {
+	if !o.Each {
+		return attackMetrics("", 0)
+	}
+	kinds := o.Kinds
+	if len(kinds) == 0 {
+		kinds = KindNames()
+	}
+	for i, name := range kinds {
+		all = append(all, attackMetrics(name+": ", i)...)
+	}
+	return all
+}
+
+func attackMetrics(prefix string, round int) []Metric {
+	of := func(name, title, unit string, digits int, value func(*Round) float64) Metric {
+		return Metric{Name: prefix + name, Title: prefix + title, Unit: unit, Digits: digits,
+			of: func(s Sample) float64 { return value(s.Attack.Rounds[round]) }}
+	}
+	return []Metric{
+		of("p99_alone", "p99 alone", "ms", 3, func(r *Round) float64 { return millis(r.Alone.Latency.P99) }),
+		of("p99_beside", "p99 beside", "ms", 3, func(r *Round) float64 { return millis(r.Beside.Latency.P99) }),
+		of("p99_of_alone", "p99, times of alone", "", 2, func(r *Round) float64 { _, p99 := r.Ratios(); return p99 }),
+		of("p99_of_control", "p99, times of control", "", 2, func(r *Round) float64 {
+			return float64(r.Beside.Latency.P99) / float64(r.Control.Latency.P99)
+		}),
+		of("harmed", "good clients harmed", "", 0, func(r *Round) float64 { return float64(r.Beside.Harm()) }),
+		of("peak", "memory more at the peak", "MB", 0, func(r *Round) float64 {
+			return float64(r.Memory.PeakBytes-r.Memory.BeforeBytes) / 1e6
+		}),
+		of("server_cpu", "server CPU", "% of a core", 0, func(r *Round) float64 { return r.Beside.ServerCPUPercent }),
+	}
+}
+
+func millis(us int64) float64 { return float64(us) / 1000 }
