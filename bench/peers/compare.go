@@ -1,11 +1,9 @@
 package main
 
 import (
-	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -72,99 +70,36 @@ type compareEchoCmd struct {
 // Run implements the subcommand.
 func (c *compareEchoCmd) Run() error {
 	c.setDefaults(5_000, "stillpool", "gws", "gorilla", "floor")
-	c.Servers = slices.DeleteFunc(c.Servers, func(name string) bool {
-		p, _ := peerNamed(name)
-		return p.noEcho
-	})
-	return c.compare("echo", bench.Job{Echo: &bench.EchoOptions{
+	j := bench.Job{Echo: &bench.EchoOptions{
 		Options: c.options(), Size: c.Size, Inflight: c.Inflight, Pipeline: c.Pipeline, Rate: c.Rate,
-	}})
+	}}
+	c.Servers = slices.DeleteFunc(c.Servers, func(name string) bool { return !able(name, j) })
+	return c.compare("echo", j)
 }
 
-// compare is the whole comparison. It keeps its thread, because the children are told to end with
-// the thread that started them.
+// compare is the whole comparison.
 func (f *compareFlags) compare(name string, j bench.Job) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	ctx, stop := untilSignal()
 	defer stop()
-
-	contestants, err := f.contestants()
+	contestants, err := contestantsNamed(f.Servers, f.StillpoolBin)
 	if err != nil {
 		return err
 	}
 	f.printSettings(name, j)
-	result := &bench.Comparison{Name: name, Title: name, Started: time.Now(), Machine: bench.ThisMachine(), Job: j}
-	for _, c := range contestants {
-		result.Servers = append(result.Servers, bench.Contestant{Name: c.name, Version: c.version, Settings: c.settings})
+	t := newContest(name, name, j, contestants, f.Rounds)
+	t.before = func(round int, server string) {
+		fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round, f.Rounds, server)
 	}
-	for round := range f.Rounds {
-		for i, c := range contestants {
-			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, f.Rounds, c.name)
-			s, err := measure(ctx, c, j)
-			if err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
-			result.Servers[i].Rounds = append(result.Servers[i].Rounds, s)
-		}
-	}
-	if err := report(os.Stdout, result); err != nil || f.JSON == "" {
+	if err := t.run(ctx); err != nil {
 		return err
 	}
-	file, err := os.Create(f.JSON)
-	if err != nil {
+	if failed, all := t.failed(); failed == all {
+		return errors.New("no server came through any round")
+	}
+	if err := report(os.Stdout, t.result); err != nil || f.JSON == "" {
 		return err
 	}
-	return errors.Join(bench.WriteJSON(file, result), file.Close())
-}
-
-// contestant is how a server of the comparison is started.
-type contestant struct {
-	name     string
-	version  string
-	settings string
-	command  []string // to which the address is added
-}
-
-func (f *compareFlags) contestants() ([]*contestant, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	var all []*contestant
-	for _, name := range f.Servers {
-		c := &contestant{name: name}
-		if name == "stillpool" {
-			if c.version, err = binaryVersion(f.StillpoolBin); err != nil {
-				return nil, err
-			}
-			c.settings = "event loops, served where it was found, default settings"
-			c.command = []string{f.StillpoolBin, "serve"}
-		} else if p, ok := peerNamed(name); ok {
-			c.version, c.settings = p.version(), p.about
-			c.command = []string{self, "serve", name}
-		} else {
-			return nil, noPeer(name)
-		}
-		all = append(all, c)
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("no server to compare")
-	}
-	return all, nil
-}
-
-// binaryVersion is what the Go tool wrote into a binary when it was built.
-func binaryVersion(name string) (string, error) {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", err
-	}
-	info, err := buildinfo.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	return info.Main.Version, nil
+	return bench.WriteFile(f.JSON, t.result)
 }
 
 func (f *compareFlags) printSettings(name string, j bench.Job) {
