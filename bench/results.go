@@ -25,8 +25,7 @@ func WriteFile(path string, result any) error {
 }
 
 // ReadComparison reads what WriteFile wrote. It refuses unknown fields, and samples that are not of
-// the comparison's scenario or have no server, so that all metrics can be taken of them. Errors name
-// the file.
+// the comparison's scenario, so that its metrics can be taken of them. Errors name the file.
 func ReadComparison(path string) (*Comparison, error) {
 	var c Comparison
 	if err := ReadFile(path, &c); err != nil {
@@ -74,8 +73,8 @@ func (s Sample) validate(j Job) error {
 	if s.scenario() != j.Scenario() {
 		return fmt.Errorf("not the result of a job %s", j.Scenario())
 	}
-	if c := s.Common(); c != nil && (c.Server == nil || c.Memory == nil) {
-		return errors.New("processor time and memory of the server are missing")
+	if c := s.Common(); c != nil && c.Server != nil && c.Memory == nil {
+		return errors.New("the server's memory is missing")
 	}
 	if s.Attack != nil {
 		return s.Attack.validate(j.Attack)
@@ -88,7 +87,7 @@ func (r *AttackResult) validate(o *AttackOptions) error {
 		return fmt.Errorf("%d attacks instead of %d", len(r.Rounds), want)
 	}
 	for _, round := range r.Rounds {
-		if round.Alone == nil || round.Beside == nil || round.Control == nil || round.Memory == nil {
+		if round.Alone == nil || round.Beside == nil {
 			return errors.New("part of an attack is missing")
 		}
 	}
@@ -102,6 +101,12 @@ func (s Sample) scenario() string {
 		return "tick"
 	case s.Echo != nil:
 		return "echo"
+	case s.Broadcast != nil:
+		return "broadcast"
+	case s.Connect != nil:
+		return "connect"
+	case s.Idle != nil:
+		return "idle"
 	case s.Attack != nil:
 		return "attack"
 	}
