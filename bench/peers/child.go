@@ -19,6 +19,7 @@ import (
 const (
 	startTime = 5 * time.Second // for a server to accept its first connection
 	endTime   = 3 * time.Second // for a child to end when asked to
+	deathTime = time.Second     // for a server that is dying to be dead
 )
 
 // serveFlags are what the server must be told; the peers and stillpool read them alike.

@@ -55,12 +55,16 @@ func (s *server) end() {
 }
 
 // verdict adds to the error of a measurement what the server did: one that ended by itself has failed,
-// whatever was measured of it until then.
+// whatever was measured of it until then. A client may know of the end before the server has said why.
 func (s *server) verdict(err error) error {
+	patience := time.Duration(0)
+	if err != nil {
+		patience = deathTime
+	}
 	select {
 	case <-s.ended:
 		err = errors.Join(err, fmt.Errorf("the server ended: %w", orEnded(s.err)))
-	default:
+	case <-time.After(patience):
 	}
 	if err == nil {
 		return nil

@@ -130,36 +130,43 @@ func withoutTimes(log string) string {
 	return b.String()
 }
 
-func TestFailingServersAreAResult(t *testing.T) {
+func TestDeadServerIsAResult(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	contestants := named(t, "gws", "mortal", "mute")
-	var all []*contest
-	all = smallPlan[0].contests(contestants, 1)
-	c := all[0]
-	c.bound = 2 * time.Second
+	c := smallPlan[0].contests(named(t, "mortal", "gws"), 2)[0]
 	if err := c.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(c.result.Server("gws").Rounds); n != 1 {
-		t.Errorf("gws has %d samples beside servers that fail", n)
+	if n := len(c.result.Server("gws").Rounds); n != 2 {
+		t.Errorf("gws has %d samples beside a server that dies", n)
 	}
-	for name, want := range map[string]string{
-		"mortal": "the server ended: exit status 2: panic: the fifth",
-		"mute":   "not done after 2s",
-	} {
-		r := c.result.Server(name)
-		if len(r.Rounds) != 0 || len(r.Failures) != 1 || r.Failures[0].Round != 1 || !strings.Contains(r.Failures[0].Reason, want) {
-			t.Errorf("%s has %d samples and failures %+v, want %q", name, len(r.Rounds), r.Failures, want)
-		}
-		if strings.Contains(r.Failures[0].Reason, "\n") {
-			t.Errorf("the reason has several lines: %q", r.Failures[0].Reason)
-		}
-	}
-	if err := bench.WriteFile(filepath.Join(dir, "tick.json"), c.result); err != nil {
+	checkFailures(t, c.result.Server("mortal"), "the server ended: exit status 2: panic: the fifth", 1, 2)
+	path := filepath.Join(t.TempDir(), "tick.json")
+	if err := bench.WriteFile(path, c.result); err != nil {
 		t.Fatal(err)
 	}
-	read(t, dir, "tick.json")
+	read(t, filepath.Dir(path), "tick.json")
+}
+
+func TestHangingServerIsAResult(t *testing.T) {
+	t.Parallel()
+	c := smallPlan[0].contests(named(t, "mute"), 1)[0]
+	c.bound = time.Second
+	if err := c.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	checkFailures(t, c.result.Server("mute"), "not done after 1s", 1)
+}
+
+func checkFailures(t *testing.T, c *bench.Contestant, want string, rounds ...int) {
+	t.Helper()
+	if len(c.Rounds) != 0 || len(c.Failures) != len(rounds) {
+		t.Fatalf("%s has %d samples, and failures %+v", c.Name, len(c.Rounds), c.Failures)
+	}
+	for i, f := range c.Failures {
+		if f.Round != rounds[i] || !strings.Contains(f.Reason, want) || strings.Contains(f.Reason, "\n") {
+			t.Errorf("%s failed in round %d because of %q, want %q", c.Name, f.Round, f.Reason, want)
+		}
+	}
 }
 
 func TestOnlyFailuresAreAnError(t *testing.T) {
