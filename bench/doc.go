@@ -34,6 +34,7 @@
 //   - kinds.go, ammunition.go, newcomer.go: what they do, and with what; the good ones among them
 //   - proc.go, machine.go: processor time and memory of a process; where it was measured
 //   - job.go, comparison.go, metric.go: a scenario and its result as JSON; those of several servers
-//     in turn; the numbers that they are compared by; results.go: files of them
+//     in turn; the numbers that they are compared by
+//   - results.go, describe.go: files of those; a job in words
 //   - result.go, table.go, progress.go: what was measured, and how it is shown
 package bench

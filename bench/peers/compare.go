@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/stillpool/stillpool/bench"
@@ -85,7 +84,8 @@ func (f *compareFlags) compare(name string, j bench.Job) error {
 	if err != nil {
 		return err
 	}
-	f.printSettings(name, j)
+	fmt.Printf("%s: %d rounds, %s; %s %s/%s, %d processors\n", name, f.Rounds, j.Describe(),
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	t := newContest(name, name, j, contestants, f.Rounds)
 	t.before = func(round int, server string) {
 		fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round, f.Rounds, server)
@@ -100,27 +100,4 @@ func (f *compareFlags) compare(name string, j bench.Job) error {
 		return err
 	}
 	return bench.WriteFile(f.JSON, t.result)
-}
-
-func (f *compareFlags) printSettings(name string, j bench.Job) {
-	fmt.Printf("%s: %d rounds of %v, %d connections, client with %d loop(s); %s %s/%s, %d processors\n",
-		name, f.Rounds, f.Duration, f.Conns, f.Loops,
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
-	if t := j.Tick; t != nil {
-		fmt.Printf("a message to each connection every %v\n", t.Every)
-	}
-	if e := j.Echo; e != nil {
-		fmt.Printf("%d bytes a message, in flight %s, at most %d a connection, rate %s\n",
-			e.Size, orWord(e.Inflight, "by default"), e.Pipeline, orWord(e.Rate, "as answers come"))
-	}
-	if a := j.Attack; a != nil {
-		fmt.Printf("%d hostile: %s\n", a.Hostile, strings.Join(a.Kinds, ", "))
-	}
-}
-
-func orWord[T int | float64](n T, word string) string {
-	if n == 0 {
-		return word
-	}
-	return fmt.Sprint(n)
 }
