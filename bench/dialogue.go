@@ -19,6 +19,7 @@ var (
 // Messages go out over the connections in turn: the one that has waited longest since its last
 // answer comes next, so that all of them are used, however few messages are under way.
 type echoed struct {
+	bystander
 	loop     *loop
 	payload  *payload
 	pipeline int

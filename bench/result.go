@@ -129,13 +129,18 @@ const (
 
 // warnings say why the result may be more about the client or its machine than about the server.
 func (r *run) warnings(client Use, took time.Duration) (all []string) {
-	if n := r.options.Loops; client.CPUPercent >= busyPercent*float64(n) {
-		all = append(all, fmt.Sprintf("the client was the bottleneck: it took %.0f%% of a core with %d loop(s)",
-			client.CPUPercent, n))
-	}
+	all = bottleneck(client, r.options.Loops)
 	if !r.interrupted && took > r.options.Duration+stallTime {
 		all = append(all, fmt.Sprintf("measuring took %.2f s instead of %.2f: the machine was too busy for the client",
 			took.Seconds(), r.options.Duration.Seconds()))
+	}
+	return all
+}
+
+func bottleneck(client Use, loops int) (all []string) {
+	if client.CPUPercent >= busyPercent*float64(loops) {
+		all = append(all, fmt.Sprintf("the client was the bottleneck: it took %.0f%% of a core with %d loop(s)",
+			client.CPUPercent, loops))
 	}
 	return all
 }
@@ -154,6 +159,10 @@ func (o *Opening) add(start, end reading) {
 	o.Seconds += max(0, end.census.lastOpened-start.at).Seconds()
 	o.clientCPU += end.client - start.client
 	o.serverCPU += end.server - start.server
+	o.withRatios()
+}
+
+func (o *Opening) withRatios() {
 	if o.Opened > 0 {
 		o.ConnsPerSec = float64(o.Opened) / o.Seconds
 		o.ClientCPUUs = micros(o.clientCPU) / float64(o.Opened)

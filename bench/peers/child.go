@@ -21,9 +21,12 @@ const (
 	endTime   = 3 * time.Second // for a child to end when asked to
 )
 
-// serveFlags are what the server must be told; the peers and stillpool read them alike.
-func serveFlags(j bench.Job, addr string) []string {
+// serveFlags are what the server must be told; the peers and stillpool read them alike. pprof may be empty.
+func serveFlags(j bench.Job, addr, pprof string) []string {
 	flags := []string{"--addr", addr}
+	if pprof != "" {
+		flags = append(flags, "--pprof", pprof)
+	}
 	if j.Tick != nil {
 		flags = append(flags, "--every", j.Tick.Every.String())
 	}
@@ -48,7 +51,11 @@ func measure(ctx context.Context, c *contestant, j bench.Job) (bench.Sample, err
 		defer end(other.Cmd)
 		control = other.addr
 	}
-	s, err := runClient(ctx, j.At(server.addr, server.Process.Pid, control))
+	j = j.At(server.addr, server.Process.Pid, control)
+	if j.Idle != nil {
+		j.Idle.PprofURL = server.pprof
+	}
+	s, err := runClient(ctx, j)
 	if ctx.Err() != nil {
 		return bench.Sample{}, errors.New("interrupted")
 	}
@@ -61,8 +68,9 @@ func measure(ctx context.Context, c *contestant, j bench.Job) (bench.Sample, err
 // server is a server child.
 type server struct {
 	*exec.Cmd
-	addr string
-	log  tail
+	addr  string
+	pprof string // only where memory is divided
+	log   tail
 }
 
 func startServer(ctx context.Context, c *contestant, j bench.Job) (*server, error) {
@@ -71,7 +79,12 @@ func startServer(ctx context.Context, c *contestant, j bench.Job) (*server, erro
 		return nil, err
 	}
 	s := &server{addr: addr}
-	s.Cmd = child(context.Background(), slices.Concat(c.command, serveFlags(j, addr))) // it ends after its client
+	if j.Idle != nil {
+		if s.pprof, err = freeAddr(); err != nil {
+			return nil, err
+		}
+	}
+	s.Cmd = child(context.Background(), slices.Concat(c.command, serveFlags(j, addr, s.pprof))) // it ends after its client
 	s.Stdout, s.Stderr = &s.log, &s.log
 	if err := s.Start(); err != nil {
 		return nil, err
