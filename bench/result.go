@@ -92,12 +92,13 @@ type EchoResult struct {
 	RatePerSecond float64 `json:"rate_per_second,omitempty"`
 	WarmupSeconds float64 `json:"warmup_seconds"`
 	// Unanswered messages were sent and never came back. Unsent ones were due at the given rate,
-	// but when measuring ended no connection had been free for them; neither are in Latency.
+	// but when measuring ended no connection had been free for them.
 	Unanswered int64 `json:"unanswered"`
 	Unsent     int64 `json:"unsent"`
-	// Latency counts from sending, or at a given rate from when a message was due. SendDelay is
-	// how much of it had passed before the client sent, for its own slowness or for want of a free
-	// connection.
+	// Latency counts from sending, or at a given rate from when a message was due, so that it has no
+	// coordinated omission: Unanswered and Unsent messages are in it then with the time that they have
+	// waited. In a closed loop they are not, and a server that stalls is asked less. SendDelay is how much
+	// of it had passed before the client sent, for its own slowness or for want of a free connection.
 	Latency   Percentiles  `json:"latency"`
 	Curve     []CurvePoint `json:"latency_curve,omitempty"`
 	SendDelay *Percentiles `json:"send_delay,omitempty"`
