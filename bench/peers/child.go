@@ -22,9 +22,12 @@ const (
 	deathTime = time.Second     // for a server that is dying to be dead
 )
 
-// serveFlags are what the server must be told; the peers and stillpool read them alike.
-func serveFlags(j bench.Job, addr string) []string {
+// serveFlags are what the server must be told; the peers and stillpool read them alike. pprof may be empty.
+func serveFlags(j bench.Job, addr, pprof string) []string {
 	flags := []string{"--addr", addr}
+	if pprof != "" {
+		flags = append(flags, "--pprof", pprof)
+	}
 	if j.Tick != nil {
 		flags = append(flags, "--every", j.Tick.Every.String())
 	}
@@ -49,7 +52,11 @@ func measure(ctx context.Context, c *contestant, j bench.Job) (bench.Sample, err
 		defer other.end()
 		control = other.addr
 	}
-	s, err := runClient(ctx, j.At(server.addr, server.Process.Pid, control))
+	j = j.At(server.addr, server.Process.Pid, control)
+	if j.Idle != nil {
+		j.Idle.PprofURL = server.pprof
+	}
+	s, err := runClient(ctx, j)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

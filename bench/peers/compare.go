@@ -14,17 +14,20 @@ import (
 // compareCmd runs one scenario against several servers in turn, round after round, so that what
 // else the machine does meanwhile falls on all of them alike.
 type compareCmd struct {
-	Tick   compareTickCmd   `cmd:"" help:"Lateness and cost of a message every second to each connection."`
-	Echo   compareEchoCmd   `cmd:"" help:"Throughput, latency and cost of echoes."`
-	Attack compareAttackCmd `cmd:"" help:"Latency of good clients alone and beside hostile ones."`
+	Tick      compareTickCmd      `cmd:"" help:"Lateness and cost of a message every second to each connection."`
+	Echo      compareEchoCmd      `cmd:"" help:"Throughput, latency and cost of echoes."`
+	Broadcast compareBroadcastCmd `cmd:"" help:"Time and cost of a message to all connections."`
+	Connect   compareConnectCmd   `cmd:"" help:"Rate and cost of opening and closing connections."`
+	Idle      compareIdleCmd      `cmd:"" help:"Memory of a connection, divided, and processor time when nothing happens."`
+	Attack    compareAttackCmd    `cmd:"" help:"Latency of good clients alone and beside hostile ones."`
 }
 
 // compareFlags are what all scenarios have.
 type compareFlags struct {
-	Servers      []string      `placeholder:"SERVER,..." help:"Servers to compare, the first of which the others are put in ratio to (default: stillpool,gws,gorilla,floor; for attacks stillpool,nbio,gws)."`
+	Servers      []string      `placeholder:"SERVER,..." help:"Servers to compare, the first of which the others are put in ratio to (default: stillpool,gws,gorilla and more by the scenario)."`
 	StillpoolBin string        `default:"stillpool" help:"Binary whose subcommand serve is the server called stillpool."`
 	Rounds       int           `default:"5" help:"How often to measure each server."`
-	Conns        int           `help:"Connections to open (default: 5000; for attacks 500)."`
+	Conns        int           `help:"Connections to open (default: 5000; for idle 9000, for attacks 500)."`
 	Duration     time.Duration `default:"10s" help:"How long to measure each time."`
 	Settle       time.Duration `default:"2s" help:"Time to wait after opening."`
 	SlopeFrom    int           `help:"Connections from which memory a connection is measured; -1 for none (default: 3000, with at least 6000 connections)."`
@@ -69,17 +72,51 @@ type compareEchoCmd struct {
 // Run implements the subcommand.
 func (c *compareEchoCmd) Run() error {
 	c.setDefaults(5_000, "stillpool", "gws", "gorilla", "floor")
-	j := bench.Job{Echo: &bench.EchoOptions{
+	return c.compare("echo", bench.Job{Echo: &bench.EchoOptions{
 		Options: c.options(), Size: c.Size, Inflight: c.Inflight, Pipeline: c.Pipeline, Rate: c.Rate,
-	}}
-	c.Servers = slices.DeleteFunc(c.Servers, func(name string) bool { return !able(name, j) })
-	return c.compare("echo", j)
+	}})
 }
 
-// compare is the whole comparison.
+type compareBroadcastCmd struct {
+	compareFlags
+	Size int     `default:"64" help:"Bytes of a message."`
+	Rate float64 `default:"2" help:"Messages to send a second, each to all connections."`
+}
+
+// Run implements the subcommand.
+func (c *compareBroadcastCmd) Run() error {
+	c.setDefaults(5_000, "stillpool", "gws", "gorilla", "nbio")
+	return c.compare("broadcast", bench.Job{Broadcast: &bench.BroadcastOptions{Options: c.options(), Size: c.Size, Rate: c.Rate}})
+}
+
+type compareConnectCmd struct {
+	compareFlags
+	Rate float64 `help:"Connections to open a second, whatever becomes of those before."`
+}
+
+// Run implements the subcommand.
+func (c *compareConnectCmd) Run() error {
+	c.setDefaults(5_000, "stillpool", "nbio", "gws", "gorilla")
+	return c.compare("connect", bench.Job{Connect: &bench.ConnectOptions{Options: c.options(), Rate: c.Rate}})
+}
+
+type compareIdleCmd struct {
+	compareFlags
+	Steps int  `default:"10" help:"Even steps to open the connections in."`
+	GC    bool `name:"gc" help:"Let the servers collect garbage before their memory is taken."`
+}
+
+// Run implements the subcommand.
+func (c *compareIdleCmd) Run() error {
+	c.setDefaults(9_000, "stillpool", "nbio", "gws", "gorilla")
+	return c.compare("idle", bench.Job{Idle: &bench.IdleOptions{Options: c.options(), Steps: c.Steps, GC: c.GC}})
+}
+
+// compare is the whole comparison, of those servers that have the scenario.
 func (f *compareFlags) compare(name string, j bench.Job) error {
 	ctx, stop := untilSignal()
 	defer stop()
+	f.Servers = slices.DeleteFunc(f.Servers, func(name string) bool { return !able(name, j) })
 	contestants, err := contestantsNamed(f.Servers, f.StillpoolBin)
 	if err != nil {
 		return err

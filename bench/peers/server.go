@@ -19,6 +19,7 @@ import (
 type server struct {
 	*exec.Cmd
 	addr  string
+	pprof string // only where memory is divided
 	log   clip
 	ended chan struct{} // closed when it has, and then err says how
 	err   error
@@ -30,7 +31,12 @@ func startServer(ctx context.Context, c *contestant, j bench.Job) (*server, erro
 		return nil, err
 	}
 	s := &server{addr: addr, ended: make(chan struct{})}
-	s.Cmd = child(context.Background(), slices.Concat(c.command, serveFlags(j, addr))) // it ends after its client
+	if j.Idle != nil {
+		if s.pprof, err = freeAddr(); err != nil {
+			return nil, err
+		}
+	}
+	s.Cmd = child(context.Background(), slices.Concat(c.command, serveFlags(j, addr, s.pprof))) // it ends after its client
 	s.Stdout, s.Stderr = &s.log, &s.log
 	if err := s.Start(); err != nil {
 		return nil, err
