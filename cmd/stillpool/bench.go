@@ -22,6 +22,9 @@ type benchCmd struct {
 
 	Attack  benchAttackCmd  `cmd:"" help:"Measure good clients alone, and beside hostile ones."`
 	Hostile benchHostileCmd `cmd:"" hidden:""`
+
+	Million      benchMillionCmd      `cmd:"" help:"Hold a million connections on this machine, and overload it."`
+	MillionChild benchMillionChildCmd `cmd:"" hidden:""`
 }
 
 // benchFlags are what most scenarios have.
