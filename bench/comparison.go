@@ -14,7 +14,7 @@ type Comparison struct {
 	Started time.Time `json:"started"`
 	Machine Machine   `json:"machine"`
 	Job     Job       `json:"job"` // without the addresses
-	// Servers are in the order in which they were measured in each round.
+	// Servers are in the order in which they are shown; Order is that in which they were measured.
 	Servers []Contestant `json:"servers"`
 }
 
@@ -24,6 +24,20 @@ type Contestant struct {
 	Version  string   `json:"version,omitempty"`
 	Settings string   `json:"settings,omitempty"` // how it is served, in a line
 	Rounds   []Sample `json:"rounds"`
+}
+
+// Order is in which order n servers are measured in a round, counted from 0. Who comes first, or right
+// after a certain other one, may have it easier, as on a machine that was idle before; so each round
+// begins with another server and goes the other way round than the one before. Then each comes first
+// equally often, and of any two each is before the other equally often: over twice as many rounds as
+// there are servers, and of two servers over two.
+func Order(n, round int) []int {
+	order := make([]int, n)
+	step := 1 - 2*(round%2)
+	for i := range order {
+		order[i] = ((round+i*step)%n + n) % n
+	}
+	return order
 }
 
 // Server finds a contestant by its name; nil if it is not there.
@@ -37,7 +51,11 @@ func (c *Comparison) Server(name string) *Contestant {
 }
 
 // Spread is the median of some values, and the least and the greatest of them.
-type Spread struct{ Median, Min, Max float64 }
+type Spread struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
 
 // SpreadOf sorts values. None give the zero Spread.
 func SpreadOf(values []float64) Spread {

@@ -33,5 +33,6 @@
 //   - proc.go, machine.go: processor time and memory of a process; where it was measured
 //   - job.go, comparison.go, metric.go: a scenario and its result as JSON; those of several servers
 //     in turn; the numbers that they are compared by
+//   - budget.go, budgettable.go: what a metric is held against, and whether it holds
 //   - result.go, table.go, progress.go: what was measured, and how it is shown
 package bench

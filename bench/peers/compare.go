@@ -99,7 +99,8 @@ func (f *compareFlags) compare(name string, j bench.Job) error {
 		result.Servers = append(result.Servers, bench.Contestant{Name: c.name, Version: c.version, Settings: c.settings})
 	}
 	for round := range f.Rounds {
-		for i, c := range contestants {
+		for _, i := range bench.Order(len(contestants), round) {
+			c := contestants[i]
 			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, f.Rounds, c.name)
 			s, err := measure(ctx, c, j)
 			if err != nil {
