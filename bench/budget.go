@@ -152,26 +152,17 @@ func (v *Verdict) add(c *Comparison, name string, values, ratios []float64) {
 	}
 	v.Figures = append(v.Figures, f)
 	for i, s := range server.Rounds {
-		for _, reason := range append(s.Warnings(), s.harm()...) {
+		for _, reason := range append(s.Warnings(), c.harm(s)...) {
 			v.Doubts = append(v.Doubts, Doubt{Round: i + 1, Server: name, Reason: reason})
 		}
 	}
 }
 
-// harm says what a server did not do: one that serves fewer has less to do.
-func (s Sample) harm() (all []string) {
-	if c := s.Common(); c != nil && c.Open < c.Conns {
-		all = append(all, fmt.Sprintf("%d of %d connections failed or were lost", c.Conns-c.Open, c.Conns))
-	}
-	if s.Attack == nil {
-		return all
-	}
-	for _, round := range s.Attack.Rounds {
-		if round.Beside == nil {
-			continue
-		}
-		if n := round.Beside.Harm(); n > 0 {
-			all = append(all, fmt.Sprintf("%d good clients or messages were harmed", n))
+// harm says what a server did not do in a round: one that serves fewer has less to do.
+func (c *Comparison) harm(s Sample) (all []string) {
+	for _, name := range []string{"gone", "missing", "harmed"} {
+		if m, ok := c.Metric(name); ok && m.Of(s) > 0 {
+			all = append(all, fmt.Sprintf("%.0f %s", m.Of(s), m.Title))
 		}
 	}
 	return all

@@ -94,7 +94,7 @@ func TestVerdictTable(t *testing.T) {
 	own, floor := took("own", 4, 5, 6), took("floor", 4, 4, 4)
 	floor.Version = "v1.2.3"
 	floor.Rounds[1].Tick.Warnings = []string{"the client was late"}
-	own.Rounds[2].Tick.Conns, own.Rounds[2].Tick.Open = 10, 7
+	own.Rounds[2].Tick.Conns, own.Rounds[2].Tick.Open, own.Rounds[2].Tick.MissingTicks = 10, 7, 5
 	v, err := b.Judge(tickOf(own, floor, took("burst", 2, 2, 2)))
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +107,8 @@ func TestVerdictTable(t *testing.T) {
        What a tick costs.
        server CPU a message: own 5.00 µs (4.00 to 6.00), floor v1.2.3 4.00 µs (4.00 to 4.00), burst 2.00 µs (2.00 to 2.00)
        beside: 2.50 (2.00 to 3.00) of burst
-       DOUBTFUL round 3 of 3, own: 3 of 10 connections failed or were lost
+       DOUBTFUL round 3 of 3, own: 3 connections failed or lost
+       DOUBTFUL round 3 of 3, own: 5 ticks missing
        DOUBTFUL round 2 of 3, floor: the client was late
 `
 	if out.String() != want {
@@ -134,7 +135,7 @@ func TestDoubtsOfAttacks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !v.Held || v.Judged.Median != 1.5 || len(v.Doubts) != 1 || v.Doubts[0] != (Doubt{1, "own", "3 good clients or messages were harmed"}) {
+	if !v.Held || v.Judged.Median != 1.5 || len(v.Doubts) != 1 || v.Doubts[0] != (Doubt{1, "own", "3 good clients harmed"}) {
 		t.Errorf("%+v", v)
 	}
 }

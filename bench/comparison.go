@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -50,17 +51,22 @@ func (c *Comparison) Server(name string) *Contestant {
 	return nil
 }
 
-// Spread is the median of some values, and the least and the greatest of them.
+// Spread is the median of some values, and the least and the greatest of them; all NaN if there are
+// none.
 type Spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
 }
 
-// SpreadOf sorts values. None give the zero Spread.
+// Known is false if there was nothing to make a Spread of.
+func (s Spread) Known() bool { return !math.IsNaN(s.Median) }
+
+// SpreadOf sorts values, and leaves out those that are NaN.
 func SpreadOf(values []float64) Spread {
+	values = slices.DeleteFunc(values, math.IsNaN)
 	if len(values) == 0 {
-		return Spread{}
+		return Spread{math.NaN(), math.NaN(), math.NaN()}
 	}
 	slices.Sort(values)
 	n := len(values)

@@ -238,7 +238,7 @@ func echoResult(o EchoOptions, r *run) *EchoResult {
 		res.Unanswered += e.unanswered + int64(e.inflight)
 		res.Unsent += e.unsent
 	})
-	res.Latency = percentilesOf(latency)
+	res.Latency, res.Curve = percentilesOf(latency), curveOf(latency)
 	if o.Rate > 0 {
 		p := percentilesOf(delay)
 		res.SendDelay = &p

@@ -25,7 +25,9 @@
 //   - decode.go: the frames of the server, at any split of the stream
 //   - tick.go, lateness.go: the first scenario and its bookkeeping; histogram.go
 //   - echo.go, dialogue.go, payload.go, pace.go: the second one, and its messages
-//   - attack.go, phase.go, watch.go: the third one: what is measured in which order, and once;
+//   - broadcast.go, broadcastresult.go, connect.go, connectresult.go, idle.go, idleresult.go: options
+//     and results of three more
+//   - attack.go, phase.go, watch.go: the last one: what is measured in which order, and once;
 //     attackresult.go, attacktable.go
 //   - hostility.go, hostile.go: the attackers seen from outside and from inside of their process
 //   - crowd.go, visitor.go: an event loop for connections that come again; one of them

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Common is the part of a result that both scenarios have.
+// Common is the part of a result that all scenarios but [Attack] have.
 type Common struct {
 	URL     string  `json:"url"`
 	Conns   int     `json:"conns"` // asked for
@@ -24,7 +24,7 @@ type Common struct {
 
 	DurationSeconds   float64 `json:"duration_seconds"`
 	Interrupted       bool    `json:"interrupted,omitempty"`
-	Messages          int64   `json:"messages"` // received while measuring
+	Messages          int64   `json:"messages"` // received while measuring; Connect has none
 	MessagesPerSecond float64 `json:"messages_per_second"`
 	ReceivedBytes     int64   `json:"received_bytes"` // headers of frames included
 
@@ -77,9 +77,10 @@ type TickResult struct {
 	EverySeconds float64 `json:"every_seconds"`
 	// MissingTicks were due while measuring and never came; SilentConns are open connections that
 	// got no message at all, whose ticks are not among them.
-	MissingTicks int64       `json:"missing_ticks"`
-	SilentConns  int         `json:"silent_conns"`
-	Lateness     Percentiles `json:"lateness"`
+	MissingTicks int64        `json:"missing_ticks"`
+	SilentConns  int          `json:"silent_conns"`
+	Lateness     Percentiles  `json:"lateness"`
+	Curve        []CurvePoint `json:"lateness_curve,omitempty"`
 }
 
 // EchoResult is what [Echo] measured.
@@ -98,6 +99,7 @@ type EchoResult struct {
 	// how much of it had passed before the client sent, for its own slowness or for want of a free
 	// connection.
 	Latency   Percentiles  `json:"latency"`
+	Curve     []CurvePoint `json:"latency_curve,omitempty"`
 	SendDelay *Percentiles `json:"send_delay,omitempty"`
 }
 

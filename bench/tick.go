@@ -85,7 +85,7 @@ func tickResult(o TickOptions, r *run) *TickResult {
 		res.MissingTicks += t.lateness.missing
 		res.SilentConns += t.lateness.silent
 	})
-	res.Lateness = percentilesOf(late)
+	res.Lateness, res.Curve = percentilesOf(late), curveOf(late)
 	r.fill(&res.Common)
 	return res
 }
