@@ -127,7 +127,9 @@ func TestVerdictTable(t *testing.T) {
 
 // An attack that lost good clients is doubtful, whatever its ratio.
 func TestDoubtsOfAttacks(t *testing.T) {
-	phase := func(p99, missing int64) *Phase { return &Phase{Missing: missing, Latency: Percentiles{P50: p99, P99: p99}} }
+	phase := func(p99, missing int64) *Phase {
+		return &Phase{Missing: missing, Latency: Percentiles{P50: p99, P99: p99}}
+	}
 	c := &Comparison{Job: Job{Attack: &AttackOptions{}}, Servers: []Contestant{{Name: "own", Rounds: []Sample{
 		{Attack: &AttackResult{Rounds: []*Round{{Alone: phase(1, 0), Control: phase(10, 0), Beside: phase(15, 3)}}}},
 	}}}}

@@ -18,6 +18,9 @@ type benchCmd struct {
 
 	Attack  benchAttackCmd  `cmd:"" help:"Measure good clients alone, and beside hostile ones."`
 	Hostile benchHostileCmd `cmd:"" hidden:""`
+
+	Check    benchCheckCmd `cmd:"" help:"Hold the server against its budgets, beside its peers."`
+	Blocking blockingCmd   `cmd:"" hidden:""`
 }
 
 // benchFlags are what both scenarios have.
