@@ -19,8 +19,9 @@ type benchCmd struct {
 	Attack  benchAttackCmd  `cmd:"" help:"Measure good clients alone, and beside hostile ones."`
 	Hostile benchHostileCmd `cmd:"" hidden:""`
 
-	Check    benchCheckCmd `cmd:"" help:"Hold the server against its budgets, beside its peers."`
-	Blocking blockingCmd   `cmd:"" hidden:""`
+	Profile  benchProfileCmd `cmd:"" help:"Profile the server under a scenario."`
+	Check    benchCheckCmd   `cmd:"" help:"Hold the server against its budgets, beside its peers."`
+	Blocking blockingCmd     `cmd:"" hidden:""`
 }
 
 // benchFlags are what both scenarios have.
