@@ -35,7 +35,7 @@ func TestProfileSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"<html", "</html>", "server.(*Server)"} {
+	for _, want := range []string{"stackViewer(", "</html>", "server.(*Server)"} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("%q is missing in the flame graph", want)
 		}
