@@ -1,5 +1,10 @@
 package bench
 
+import (
+	"fmt"
+	"time"
+)
+
 // BroadcastResult is what [Broadcast] measured. The Messages of Common are deliveries: a message for all
 // is one on each connection.
 type BroadcastResult struct {
@@ -25,4 +30,31 @@ type BroadcastResult struct {
 	// ReaderBusyPercent is how much of the time between the first delivery of a message and the last one
 	// the client's loops were reading and not waiting. Near 100 the times are the client's own.
 	ReaderBusyPercent float64 `json:"reader_busy_percent"`
+}
+
+func broadcastResult(o BroadcastOptions, b *board, r *run) *BroadcastResult {
+	res := &BroadcastResult{SizeBytes: o.Size, RatePerSecond: o.Rate, WarmupSeconds: o.Warmup.Seconds()}
+	latency := newHistogram()
+	var span, waits time.Duration
+	r.fleet.each(func(l *loop) {
+		s := l.scenario.(*listening)
+		if s.pace != nil {
+			b.giveUp(l.clock(), *s.pace, s.unsent)
+			res.Unsent, res.SendDelay = s.unsent, percentilesOf(s.delay)
+		}
+		s.rush.close()
+		span, waits = span+s.rush.span, waits+s.rush.waits
+		latency.Merge(s.latency)
+		res.Messages += s.messages
+	})
+	res.Broadcasts, res.Missing = b.broadcasts, b.missing
+	res.First, res.Median, res.Last = percentilesOf(b.first), percentilesOf(b.median), percentilesOf(b.last)
+	res.Curve = curveOf(latency)
+	res.ReaderBusyPercent = busyOf(span, waits)
+	r.fill(&res.Common)
+	if res.ReaderBusyPercent >= busyPercent {
+		res.Warnings = append(res.Warnings, fmt.Sprintf(
+			"the client was the bottleneck: it was busy for %.0f%% of the time while messages came", res.ReaderBusyPercent))
+	}
+	return res
 }

@@ -15,8 +15,17 @@ type Comparison struct {
 	Started time.Time `json:"started"`
 	Machine Machine   `json:"machine"`
 	Job     Job       `json:"job"` // without the addresses
+	// Point is set if this is one of several comparisons that differ in one thing.
+	Point *Point `json:"point,omitempty"`
 	// Servers are in the order in which they are shown; Order is that in which they were measured.
 	Servers []Contestant `json:"servers"`
+}
+
+// Point is the place of a comparison in a series, as one of several rates.
+type Point struct {
+	Series    string  `json:"series"`    // its name, as echo-rate
+	Parameter string  `json:"parameter"` // in which its comparisons differ, with the unit
+	Value     float64 `json:"value"`
 }
 
 // Contestant is a server of a comparison and what was measured of it, a sample a round.
@@ -24,7 +33,15 @@ type Contestant struct {
 	Name     string   `json:"name"`
 	Version  string   `json:"version,omitempty"`
 	Settings string   `json:"settings,omitempty"` // how it is served, in a line
-	Rounds   []Sample `json:"rounds"`
+	Rounds   []Sample `json:"rounds"`             // those that it came through
+	// Failures are the rounds of which there is no sample.
+	Failures []Failure `json:"failures,omitempty"` // in order
+}
+
+// Failure is a round that a server did not come through.
+type Failure struct {
+	Round  int    `json:"round"` // from 1
+	Reason string `json:"reason"`
 }
 
 // Order is in which order n servers are measured in a round, counted from 0. Who comes first, or right
@@ -49,6 +66,17 @@ func (c *Comparison) Server(name string) *Contestant {
 		}
 	}
 	return nil
+}
+
+// Round is the number of the round that Rounds[i] is of, from 1.
+func (c *Contestant) Round(i int) int {
+	round := i + 1
+	for _, f := range c.Failures { // in order
+		if f.Round <= round {
+			round++
+		}
+	}
+	return round
 }
 
 // Spread is the median of some values, and the least and the greatest of them; all NaN if there are

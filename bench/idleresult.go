@@ -1,5 +1,7 @@
 package bench
 
+import "slices"
+
 // IdleResult is what [Idle] measured.
 type IdleResult struct {
 	Common
@@ -65,6 +67,71 @@ type PerConn struct {
 	Runtime *RuntimePerConn `json:"runtime,omitempty"`
 	// KernelBytes is one end's share: half of the growth, because both ends are on this machine.
 	KernelBytes float64 `json:"kernel_bytes"`
+}
+
+// perConnOf fits the lines. From is the number of connections to begin at, if two steps are left then; the
+// step without connections counts only if there is no other.
+func perConnOf(steps []IdleStep, from int) PerConn {
+	first := slices.IndexFunc(steps, func(s IdleStep) bool { return s.Conns >= max(from, 1) })
+	if first < 0 || first > len(steps)-2 {
+		first = max(0, len(steps)-2)
+	}
+	steps = steps[first:]
+	of := func(bytes func(*IdleStep) int64) float64 {
+		conns, values := make([]float64, len(steps)), make([]float64, len(steps))
+		for i := range steps {
+			conns[i], values[i] = float64(steps[i].Conns), float64(bytes(&steps[i]))
+		}
+		return slope(conns, values)
+	}
+	p := PerConn{
+		FromConns:   steps[0].Conns,
+		RSSBytes:    of(func(s *IdleStep) int64 { return s.RSSBytes }),
+		KernelBytes: of(func(s *IdleStep) int64 { return s.Kernel.Total() }) / 2,
+	}
+	if steps[0].Runtime != nil {
+		p.Runtime = &RuntimePerConn{
+			HeapBytes:  of(func(s *IdleStep) int64 { return s.Runtime.HeapInuse }),
+			StackBytes: of(func(s *IdleStep) int64 { return s.Runtime.StackInuse }),
+			RestBytes:  of((*IdleStep).Rest),
+		}
+	}
+	return p
+}
+
+// slope is that of the line with the least sum of squared distances in y; 0 if all x are the same.
+func slope(x, y []float64) float64 {
+	n := float64(len(x))
+	var sumX, sumY float64
+	for i := range x {
+		sumX, sumY = sumX+x[i], sumY+y[i]
+	}
+	var xx, xy float64
+	for i := range x {
+		dx := x[i] - sumX/n
+		xx, xy = xx+dx*dx, xy+dx*(y[i]-sumY/n)
+	}
+	if xx == 0 {
+		return 0
+	}
+	return xy / xx
+}
+
+func (i *idleRun) result() *IdleResult {
+	r := i.run
+	res := &IdleResult{GC: i.options.GC, Steps: i.steps, PerConn: perConnOf(i.steps, i.options.SlopeFrom)}
+	for _, s := range i.steps {
+		w := Weight{s.Conns, s.RSSBytes}
+		if s.Conns == 0 {
+			r.memory.Before = w
+		} else if s.Conns == res.PerConn.FromConns {
+			r.memory.SlopeStart = w
+		}
+		r.memory.Open = w
+	}
+	r.fleet.each(func(l *loop) { res.Messages += l.scenario.(*held).messages })
+	r.fill(&res.Common)
+	return res
 }
 
 // RuntimePerConn are parts of a server's resident memory that sum up to all of it.

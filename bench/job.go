@@ -33,6 +33,12 @@ func (j Job) Run(ctx context.Context) (s Sample, err error) {
 		s.Tick, err = Tick(ctx, *j.Tick)
 	case j.Echo != nil:
 		s.Echo, err = Echo(ctx, *j.Echo)
+	case j.Broadcast != nil:
+		s.Broadcast, err = Broadcast(ctx, *j.Broadcast)
+	case j.Connect != nil:
+		s.Connect, err = Connect(ctx, *j.Connect)
+	case j.Idle != nil:
+		s.Idle, err = Idle(ctx, *j.Idle)
 	case j.Attack != nil:
 		s.Attack, err = Attack(ctx, *j.Attack)
 	default:

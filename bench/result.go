@@ -92,12 +92,13 @@ type EchoResult struct {
 	RatePerSecond float64 `json:"rate_per_second,omitempty"`
 	WarmupSeconds float64 `json:"warmup_seconds"`
 	// Unanswered messages were sent and never came back. Unsent ones were due at the given rate,
-	// but when measuring ended no connection had been free for them; neither are in Latency.
+	// but when measuring ended no connection had been free for them.
 	Unanswered int64 `json:"unanswered"`
 	Unsent     int64 `json:"unsent"`
-	// Latency counts from sending, or at a given rate from when a message was due. SendDelay is
-	// how much of it had passed before the client sent, for its own slowness or for want of a free
-	// connection.
+	// Latency counts from sending, or at a given rate from when a message was due, so that it has no
+	// coordinated omission: Unanswered and Unsent messages are in it then with the time that they have
+	// waited. In a closed loop they are not, and a server that stalls is asked less. SendDelay is how much
+	// of it had passed before the client sent, for its own slowness or for want of a free connection.
 	Latency   Percentiles  `json:"latency"`
 	Curve     []CurvePoint `json:"latency_curve,omitempty"`
 	SendDelay *Percentiles `json:"send_delay,omitempty"`
@@ -129,13 +130,18 @@ const (
 
 // warnings say why the result may be more about the client or its machine than about the server.
 func (r *run) warnings(client Use, took time.Duration) (all []string) {
-	if n := r.options.Loops; client.CPUPercent >= busyPercent*float64(n) {
-		all = append(all, fmt.Sprintf("the client was the bottleneck: it took %.0f%% of a core with %d loop(s)",
-			client.CPUPercent, n))
-	}
+	all = bottleneck(client, r.options.Loops)
 	if !r.interrupted && took > r.options.Duration+stallTime {
 		all = append(all, fmt.Sprintf("measuring took %.2f s instead of %.2f: the machine was too busy for the client",
 			took.Seconds(), r.options.Duration.Seconds()))
+	}
+	return all
+}
+
+func bottleneck(client Use, loops int) (all []string) {
+	if client.CPUPercent >= busyPercent*float64(loops) {
+		all = append(all, fmt.Sprintf("the client was the bottleneck: it took %.0f%% of a core with %d loop(s)",
+			client.CPUPercent, loops))
 	}
 	return all
 }
@@ -154,6 +160,10 @@ func (o *Opening) add(start, end reading) {
 	o.Seconds += max(0, end.census.lastOpened-start.at).Seconds()
 	o.clientCPU += end.client - start.client
 	o.serverCPU += end.server - start.server
+	o.withRatios()
+}
+
+func (o *Opening) withRatios() {
 	if o.Opened > 0 {
 		o.ConnsPerSec = float64(o.Opened) / o.Seconds
 		o.ClientCPUUs = micros(o.clientCPU) / float64(o.Opened)

@@ -40,6 +40,7 @@ func Tick(ctx context.Context, o TickOptions) (*TickResult, error) {
 
 // ticked is the part of the scenario that one loop does.
 type ticked struct {
+	bystander
 	loop     *loop
 	lateness *lateness
 	counting bool
@@ -60,8 +61,6 @@ func (t *ticked) lost(c *conn, now time.Duration) {
 	}
 }
 
-func (t *ticked) step(time.Duration) time.Duration { return forever }
-
 func (t *ticked) begin(time.Duration) { t.counting = true }
 
 func (t *ticked) end(now time.Duration) {
@@ -72,8 +71,6 @@ func (t *ticked) end(now time.Duration) {
 		}
 	}
 }
-
-func (t *ticked) pending() int { return 0 }
 
 func tickResult(o TickOptions, r *run) *TickResult {
 	res := &TickResult{EverySeconds: o.Every.Seconds()}
