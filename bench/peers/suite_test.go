@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func serveMortal(addr string) error {
+func serveMortal(s *settings) error {
 	var count atomic.Int32
 	h := func(w http.ResponseWriter, r *http.Request) {
 		if count.Add(1) == 5 {
@@ -38,11 +38,11 @@ func serveMortal(addr string) error {
 		}
 		http.NotFound(w, r)
 	}
-	return serveHTTP(addr, h, h)
+	return serveHTTP(s, h, h, h)
 }
 
-func serveMute(addr string) error {
-	ln, err := net.Listen("tcp", addr)
+func serveMute(s *settings) error {
+	ln, err := net.Listen("tcp", s.addr)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func TestSuiteKeepsAFileAComparison(t *testing.T) {
 	if len(c.Servers) != 1 || c.Point == nil || *c.Point != (bench.Point{Series: "echo-rate", Parameter: "messages/s", Value: 200}) {
 		t.Errorf("echo-rate-200.json is %+v at %+v", c, c.Point)
 	}
-	order := "tick, round 1 of 2: gws|tick, round 1 of 2: floor|tick, round 2 of 2: gws|tick, round 2 of 2: floor|echo-rate-100, round 1 of 2: gws|"
+	order := "tick, round 1 of 2: gws|tick, round 1 of 2: floor|tick, round 2 of 2: floor|tick, round 2 of 2: gws|echo-rate-100, round 1 of 2: gws|"
 	if got := withoutTimes(log.String()); !strings.HasPrefix(got, order) {
 		t.Errorf("the order was %s", got)
 	}
