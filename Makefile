@@ -5,6 +5,12 @@ FUZZTIME    ?= 10s
 FUZZFLAGS   ?=
 ARGS        ?=
 
+# What make profile profiles.
+MODE     ?= cpu
+SCENARIO ?= tick
+CONNS    ?= 9000
+DURATION ?= 10s
+
 # Modules of their own, so that who embeds package server does not inherit what they need.
 MODULES = . bench/peers cmd/stillpool/browsertest server/interop
 
@@ -50,8 +56,8 @@ check: build ## hold Stillpool against its budgets beside its peers, in about ha
 	cd bench/peers && go build -o ../../bin/peers .
 	bin/stillpool bench check $(ARGS)
 
-profile: build ## CPU profile of the server under 9,000 ticked connections: its top, and where the file is
-	bench/profile.sh bin/stillpool
+profile: build ## profile the server: MODE=cpu|heap|… SCENARIO=tick|echo|… CONNS=9000 DURATION=10s ARGS="--size 1024"
+	bin/stillpool bench profile --mode=$(MODE) $(SCENARIO) --conns=$(CONNS) --duration=$(DURATION) $(ARGS)
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@for p in $$(go list ./...); do \

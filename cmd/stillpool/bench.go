@@ -25,6 +25,7 @@ type benchCmd struct {
 
 	Million      benchMillionCmd      `cmd:"" help:"Hold a million connections on this machine, and overload it."`
 	MillionChild benchMillionChildCmd `cmd:"" hidden:""`
+	Profile      benchProfileCmd      `cmd:"" help:"Profile the server under a scenario."`
 	Check        benchCheckCmd        `cmd:"" help:"Hold the server against its budgets, beside its peers."`
 	Blocking     blockingCmd          `cmd:"" hidden:""`
 }
