@@ -39,9 +39,12 @@ type Options struct {
 	Progress io.Writer `json:"-"`
 	Terminal bool      `json:"-"`
 
-	entered func(phase string, r *run) // for tests; called when a phase begins
-	work    time.Duration              // for tests; what the handler of ticks takes
-	settle  time.Duration              // settleTime, but in tests
+	// For tests.
+	entered func(phase string, r *run) // called when a phase begins
+	work    time.Duration              // what the handler of ticks takes
+	settle  time.Duration              // instead of settleTime
+	machine func() *Limits             // instead of thisMachine
+	sysctls string                     // instead of /proc/sys
 }
 
 // What a processor carries of both ends of the connections together, and what it surely does not, in
@@ -58,12 +61,14 @@ const (
 	minPerProcess = 16
 )
 
+// withDefaults fills in what was left zero, for a machine with so many processors.
 func (o Options) withDefaults(processors int) Options {
 	orElse(&o.Conns, 1_000_000)
 	orElse(&o.Idle, 10*time.Second)
 	orElse(&o.Hold, 10*time.Minute)
 	orElse(&o.Overload, 30*time.Second)
 	orElse(&o.settle, settleTime)
+	orElse(&o.sysctls, "/proc/sys")
 	o.Idle, o.Overload = max(o.Idle, 0), max(o.Overload, 0)
 	orElse(&o.Every, intervalAt(o.Conns, carriedRate*processors))
 	orElse(&o.OverloadEvery, intervalAt(o.Conns, overloadRate*processors))

@@ -124,7 +124,7 @@ func (r *run) ramp(ctx context.Context) error {
 func (r *run) openTo(ctx context.Context, n int) error {
 	start, before := time.Now(), r.crew.now()[opened]
 	server, client := cpuOf(r.crew.servers), cpuOf(r.crew.clients)
-	_, err := r.crew.order(ctx, r.crew.clients, func(i int) order { return order{Open: share(n, r.plan.clients, i)} })
+	_, err := r.crew.longOrder(ctx, r.crew.clients, func(i int) order { return order{Open: share(n, r.plan.clients, i)} })
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
