@@ -46,6 +46,13 @@ func (l *loop) sayGoodbye() {
 	}
 }
 
+// hangUpAll closes whatever there is.
+func (l *loop) hangUpAll() {
+	for i := range l.conns {
+		l.hangUp(&l.conns[i])
+	}
+}
+
 // hangUp closes without ceremony, and counts nothing.
 func (l *loop) hangUp(c *conn) {
 	if c.state == unused || c.state == closed {
@@ -54,8 +61,10 @@ func (l *loop) hangUp(c *conn) {
 	if c.state == connecting || c.state == upgrading {
 		l.opening--
 	}
-	c.state = closing
-	l.closing++
+	if c.state != closing {
+		c.state = closing
+		l.closing++
+	}
 	l.drop(c, nil)
 }
 
@@ -79,6 +88,7 @@ func (l *loop) drop(c *conn, why error) {
 		l.scenario.lost(c, l.clock())
 	case closing:
 		l.closing--
+		l.lastClosed = l.clock()
 	}
 }
 

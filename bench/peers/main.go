@@ -4,6 +4,7 @@ import (
 	"context"
 	"expvar"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -18,6 +19,8 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Serve the demonstration application on one of the peers."`
 	List    listCmd    `cmd:"" help:"List the peers."`
 	Compare compareCmd `cmd:"" help:"Measure several servers in turn and put them in ratio."`
+	Suite   suiteCmd   `cmd:"" help:"Run the comparisons of the plan and keep their results."`
+	Plan    planCmd    `cmd:"" help:"List the comparisons of the suite, and how long they take."`
 	Client  clientCmd  `cmd:"" hidden:""`
 	Hostile hostileCmd `cmd:"" hidden:""`
 }
@@ -60,9 +63,11 @@ func untilSignal() (context.Context, context.CancelFunc) {
 type listCmd struct{}
 
 func (*listCmd) Run() error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := newColumns(os.Stdout)
 	for _, p := range peers {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", p.name, p.version(), p.about)
 	}
 	return w.Flush()
 }
+
+func newColumns(out io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(out, 0, 0, 2, ' ', 0) }

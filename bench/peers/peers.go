@@ -16,6 +16,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"github.com/stillpool/stillpool/bench"
 )
 
 const woohoo = "Woohoo!"
@@ -104,6 +106,12 @@ func peerNamed(name string) (peer, bool) {
 		}
 	}
 	return peer{}, false
+}
+
+// able tells whether a server has the endpoint of the job.
+func able(name string, j bench.Job) bool {
+	p, ok := peerNamed(name)
+	return !ok || !p.noEcho || j.Tick != nil
 }
 
 func noPeer(name string) error {

@@ -33,10 +33,11 @@ type serveCmd struct {
 func (*serveCmd) Help() string {
 	return `Endpoints:
 
-    /      a page that opens a connection and shows how late each message comes
-    /ws    sends Woohoo! every second, and takes {"msg":"stuff!"}
-    /echo  sends every message back as it came
-    /stats the server's counts, as JSON
+    /           a page that opens a connection and shows how late each message comes
+    /ws         sends Woohoo! every second, and takes {"msg":"stuff!"}
+    /echo       sends every message back as it came
+    /broadcast  sends every message, of 64 KiB at the most, to all of its connections
+    /stats      the server's counts, as JSON
 
 Anything but stuff closes its /ws connection: binary, and text that is not JSON, with code 1003; other JSON with 1008.
 
