@@ -62,7 +62,7 @@ var rude = map[string]func(t *testing.T, addr, path string) func(){
 // TestLeaversLeaveNothing: neither the peer's own tables nor the library keep anything of those that
 // have left, whichever way they went.
 func TestLeaversLeaveNothing(t *testing.T) {
-	for _, p := range peers {
+	for _, p := range measured {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, p.name)

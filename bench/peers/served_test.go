@@ -62,7 +62,7 @@ func free(t *testing.T) string {
 	return addr
 }
 
-// start runs this binary as the command peers.
+// start runs this binary as the command peers, which TestMain has told the environment to do.
 func start(t *testing.T, args ...string) *served {
 	t.Helper()
 	s := &served{t: t, log: filepath.Join(t.TempDir(), "log")}
@@ -72,7 +72,6 @@ func start(t *testing.T, args ...string) *served {
 	}
 	defer log.Close()
 	s.Cmd = child(context.Background(), append([]string{os.Args[0]}, args...))
-	s.Env = append(os.Environ(), childVariable+"=1")
 	s.Stdout, s.Stderr = log, log
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
@@ -82,7 +81,10 @@ func start(t *testing.T, args ...string) *served {
 }
 
 func (s *served) end() {
-	end(s.Cmd)
+	_ = s.Process.Signal(syscall.SIGTERM) // fails if it has ended
+	kill := time.AfterFunc(patience, func() { _ = s.Process.Kill() })
+	defer kill.Stop()
+	_ = s.Wait() // how it ended is in its state
 	log, err := os.ReadFile(s.log)
 	if err != nil {
 		s.t.Error(err)

@@ -27,10 +27,10 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Setenv("PEERS_MAIN", "1")
-	os.Exit(m.Run())
+	os.Exit(runWithoutLeaks(m))
 }
 
-func serveMortal(addr string) error {
+func serveMortal(s *settings) error {
 	var count atomic.Int32
 	h := func(w http.ResponseWriter, r *http.Request) {
 		if count.Add(1) == 5 {
@@ -38,11 +38,11 @@ func serveMortal(addr string) error {
 		}
 		http.NotFound(w, r)
 	}
-	return serveHTTP(addr, h, h)
+	return serveHTTP(s, h, h, h)
 }
 
-func serveMute(addr string) error {
-	ln, err := net.Listen("tcp", addr)
+func serveMute(s *settings) error {
+	ln, err := net.Listen("tcp", s.addr)
 	if err != nil {
 		return err
 	}

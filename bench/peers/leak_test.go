@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -11,25 +10,16 @@ import (
 	"time"
 )
 
-// childVariable makes this binary the command that it tests.
-const childVariable = "PEERS_TEST_CHILD"
-
-// TestMain fails when the tests leave goroutines or descriptors behind.
-func TestMain(m *testing.M) {
-	if os.Getenv(childVariable) != "" {
-		main()
-		return
-	}
-	flag.Parse()
+// runWithoutLeaks fails when the tests leave goroutines or descriptors behind.
+func runWithoutLeaks(m *testing.M) int {
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		l.Close() // the runtime's own poller has its descriptors from now on
 	}
 	goroutines, descriptors := runtime.NumGoroutine(), countDescriptors(os.Getpid())
-	code := m.Run()
-	if code == 0 {
-		code = checkLeaks(goroutines, descriptors)
+	if code := m.Run(); code != 0 {
+		return code
 	}
-	os.Exit(code)
+	return checkLeaks(goroutines, descriptors)
 }
 
 // checkLeaks gives what is just ending a moment to do so.
