@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Setenv("PEERS_MAIN", "1")
-	os.Exit(m.Run())
+	os.Exit(runWithoutLeaks(m))
 }
 
 func serveMortal(s *settings) error {
