@@ -239,7 +239,7 @@ func TestReplaceBetween(t *testing.T) {
 		t.Errorf("again it is:\n%s(%v)", twice, err)
 	}
 	for _, bad := range []string{
-		"", beginLine + "\n", endLine + "\n" + beginLine + "\n", old + old, old + endLine + "\n",
+		"", beginLine + "\n", endLine + "\n" + beginLine + "\n", old + old, old + endLine + "\n", beginLine + "\n" + old,
 	} {
 		if _, err := replaceBetween(bad, "new\n"); err == nil {
 			t.Errorf("no error for:\n%s", bad)
