@@ -17,7 +17,7 @@ type Comparison struct {
 	Job     Job       `json:"job"` // without the addresses
 	// Point is set if this is one of several comparisons that differ in one thing.
 	Point *Point `json:"point,omitempty"`
-	// Servers are in the order in which they were measured in each round.
+	// Servers are in the order in which they are shown; Order is that in which they were measured.
 	Servers []Contestant `json:"servers"`
 }
 
@@ -44,6 +44,20 @@ type Failure struct {
 	Reason string `json:"reason"`
 }
 
+// Order is in which order n servers are measured in a round, counted from 0. Who comes first, or right
+// after a certain other one, may have it easier, as on a machine that was idle before; so each round
+// begins with another server and goes the other way round than the one before. Then each comes first
+// equally often, and of any two each is before the other equally often: over twice as many rounds as
+// there are servers, and of two servers over two.
+func Order(n, round int) []int {
+	order := make([]int, n)
+	step := 1 - 2*(round%2)
+	for i := range order {
+		order[i] = ((round+i*step)%n + n) % n
+	}
+	return order
+}
+
 // Server finds a contestant by its name; nil if it is not there.
 func (c *Comparison) Server(name string) *Contestant {
 	for i := range c.Servers {
@@ -67,7 +81,11 @@ func (c *Contestant) Round(i int) int {
 
 // Spread is the median of some values, and the least and the greatest of them; all NaN if there are
 // none.
-type Spread struct{ Median, Min, Max float64 }
+type Spread struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
 
 // Known is false if there was nothing to make a Spread of.
 func (s Spread) Known() bool { return !math.IsNaN(s.Median) }

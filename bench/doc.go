@@ -40,5 +40,6 @@
 //   - job.go, comparison.go, metric.go: a scenario and its result as JSON; those of several servers
 //     in turn; the numbers that they are compared by
 //   - results.go, describe.go: files of those; a job in words
+//   - budget.go, budgettable.go: what a metric is held against, and whether it holds
 //   - result.go, table.go, progress.go: what was measured, and how it is shown
 package bench

@@ -100,7 +100,8 @@ func (t *contest) run(ctx context.Context) error {
 	defer runtime.UnlockOSThread()
 	t.result.Started = time.Now().UTC().Truncate(time.Second)
 	for round := 1; round <= t.rounds; round++ {
-		for i, c := range t.contestants {
+		for _, i := range bench.Order(len(t.contestants), round-1) {
+			c := t.contestants[i]
 			t.before(round, c.name)
 			sample, err := t.measure(ctx, c)
 			if ctx.Err() != nil {

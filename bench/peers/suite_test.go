@@ -114,7 +114,7 @@ func TestSuiteKeepsAFileAComparison(t *testing.T) {
 	if len(c.Servers) != 1 || c.Point == nil || *c.Point != (bench.Point{Series: "echo-rate", Parameter: "messages/s", Value: 200}) {
 		t.Errorf("echo-rate-200.json is %+v at %+v", c, c.Point)
 	}
-	order := "tick, round 1 of 2: gws|tick, round 1 of 2: floor|tick, round 2 of 2: gws|tick, round 2 of 2: floor|echo-rate-100, round 1 of 2: gws|"
+	order := "tick, round 1 of 2: gws|tick, round 1 of 2: floor|tick, round 2 of 2: floor|tick, round 2 of 2: gws|echo-rate-100, round 1 of 2: gws|"
 	if got := withoutTimes(log.String()); !strings.HasPrefix(got, order) {
 		t.Errorf("the order was %s", got)
 	}
