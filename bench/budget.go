@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -33,7 +34,8 @@ type Verdict struct {
 	Rounds []float64 `json:"rounds"`
 	// Figures are the metric of each server that is part of it, that of the budget first.
 	Figures []Figure `json:"figures"`
-	// Doubts are what the client said of single rounds, which are counted all the same.
+	// Doubts are what the client said of single rounds, which are counted all the same, and rounds that
+	// another server failed in.
 	Doubts []Doubt `json:"doubts,omitempty"`
 
 	metric Metric
@@ -56,29 +58,33 @@ type Doubt struct {
 }
 
 // Judge holds a budget against a comparison. An error says why that can't be done: a server or the
-// metric is missing in it, or a round's number is none.
+// metric is missing in it, the budget's own server failed in a round, or a round's number is none.
+// Rounds in which another server failed are left out of the ratio to it.
 func (b Budget) Judge(c *Comparison) (*Verdict, error) {
 	m, ok := c.Metric(b.Metric)
 	if !ok {
 		return nil, fmt.Errorf("the scenario %s has no metric %q", c.Job.Scenario(), b.Metric)
 	}
 	v := &Verdict{Budget: b, metric: m}
-	own, err := b.valuesOf(c, b.Server, m)
+	own, err := m.rounds(c, b.Server)
 	if err != nil {
 		return nil, err
 	}
-	v.Rounds = own
+	if failed := c.Server(b.Server).Failures; len(failed) > 0 {
+		return nil, fmt.Errorf("%s failed in round %d: %s", b.Server, failed[0].Round, failed[0].Reason)
+	}
+	v.Rounds = valuesOf(own)
 	v.add(c, b.Server, own, nil)
 	for _, name := range b.others() {
-		values, err := b.valuesOf(c, name, m)
+		others, err := m.rounds(c, name)
 		if err != nil {
 			return nil, err
 		}
-		ratios, err := ratiosOf(own, values)
+		ratios, err := ratiosOf(own, others)
 		if err != nil {
 			return nil, fmt.Errorf("%s of %s to that of %s: %w", m.Name, b.Server, name, err)
 		}
-		v.add(c, name, values, ratios)
+		v.add(c, name, others, ratios)
 		if name == b.Against {
 			v.Rounds = ratios
 		}
@@ -103,36 +109,53 @@ func (b Budget) holds(value float64) bool {
 	return value <= b.Limit
 }
 
-// valuesOf is the metric of a server in each round.
-func (b Budget) valuesOf(c *Comparison, name string, m Metric) (values []float64, err error) {
+// roundValue is a metric of one server in one round.
+type roundValue struct {
+	round int // from 1
+	value float64
+}
+
+// rounds is the metric of a server in the rounds that it came through.
+func (m Metric) rounds(c *Comparison, name string) (values []roundValue, err error) {
 	server := c.Server(name)
 	if server == nil {
 		return nil, fmt.Errorf("%s was not measured", name)
 	}
-	if len(server.Rounds) == 0 {
-		return nil, fmt.Errorf("%s was measured in no round", name)
-	}
 	for i, s := range server.Rounds {
-		value := m.Of(s)
-		if !finite(value) {
-			return nil, fmt.Errorf("%s of %s is no number in round %d", m.Name, name, i+1)
+		v := roundValue{server.Round(i), m.Of(s)}
+		if !finite(v.value) {
+			return nil, fmt.Errorf("%s of %s is no number in round %d", m.Name, name, v.round)
 		}
-		values = append(values, value)
+		values = append(values, v)
+	}
+	if len(values) == 0 {
+		return nil, fmt.Errorf("%s came through no round", name)
 	}
 	return values, nil
 }
 
-// ratiosOf are the quotients round by round.
-func ratiosOf(own, others []float64) (ratios []float64, err error) {
-	if len(own) != len(others) {
-		return nil, fmt.Errorf("%d rounds of the one and %d of the other", len(own), len(others))
+func valuesOf(rounds []roundValue) (values []float64) {
+	for _, r := range rounds {
+		values = append(values, r.value)
 	}
-	for i := range own {
-		ratio := own[i] / others[i]
+	return values
+}
+
+// ratiosOf are the quotients of the rounds that both have.
+func ratiosOf(own, others []roundValue) (ratios []float64, err error) {
+	for _, o := range own {
+		i := slices.IndexFunc(others, func(other roundValue) bool { return other.round == o.round })
+		if i < 0 {
+			continue
+		}
+		ratio := o.value / others[i].value
 		if !finite(ratio) {
-			return nil, fmt.Errorf("no ratio of %v to %v in round %d", own[i], others[i], i+1)
+			return nil, fmt.Errorf("no ratio of %v to %v in round %d", o.value, others[i].value, o.round)
 		}
 		ratios = append(ratios, ratio)
+	}
+	if len(ratios) == 0 {
+		return nil, errors.New("no round that both came through")
 	}
 	return ratios, nil
 }
@@ -143,18 +166,24 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 func spreadOf(values []float64) Spread { return SpreadOf(slices.Clone(values)) }
 
 // add takes in a server.
-func (v *Verdict) add(c *Comparison, name string, values, ratios []float64) {
+func (v *Verdict) add(c *Comparison, name string, rounds []roundValue, ratios []float64) {
 	server := c.Server(name)
-	f := Figure{Server: name, Version: server.Version, Value: spreadOf(values)}
+	f := Figure{Server: name, Version: server.Version, Value: spreadOf(valuesOf(rounds))}
 	if ratios != nil {
 		ratio := spreadOf(ratios)
 		f.Ratio = &ratio
 	}
 	v.Figures = append(v.Figures, f)
+	doubt := func(round int, reason string) {
+		v.Doubts = append(v.Doubts, Doubt{Round: round, Server: name, Reason: reason})
+	}
 	for i, s := range server.Rounds {
 		for _, reason := range append(s.Warnings(), c.harm(s)...) {
-			v.Doubts = append(v.Doubts, Doubt{Round: i + 1, Server: name, Reason: reason})
+			doubt(server.Round(i), reason)
 		}
+	}
+	for _, f := range server.Failures {
+		doubt(f.Round, "left out, it failed: "+f.Reason)
 	}
 }
 

@@ -16,6 +16,12 @@ func took(name string, cpu ...float64) Contestant {
 	return c
 }
 
+// failedIn is c with a round in between of which there is no sample.
+func failedIn(round int, c Contestant) Contestant {
+	c.Failures = append(c.Failures, Failure{Round: round, Reason: "it died"})
+	return c
+}
+
 func tickOf(servers ...Contestant) *Comparison {
 	return &Comparison{Job: Job{Tick: &TickOptions{}}, Servers: servers}
 }
@@ -42,6 +48,8 @@ func TestJudge(t *testing.T) {
 		{"even rounds", cheap, tickOf(took("floor", 8, 8), took("own", 8, 12)), false, Spread{1.25, 1, 1.5}, []float64{1, 1.5}},
 		{"at least", atLeast, tickOf(took("own", 13), took("floor", 10)), true, Spread{1.3, 1.3, 1.3}, []float64{1.3}},
 		{"not so much", atLeast, tickOf(took("own", 11), took("floor", 10)), false, Spread{1.1, 1.1, 1.1}, []float64{1.1}},
+		// Its second sample is of the third round.
+		{"other failed once", cheap, tickOf(took("own", 4, 9, 24), failedIn(2, took("floor", 4, 12))), false, Spread{1.5, 1, 2}, []float64{1, 2}},
 		{"absolute", absolute, tickOf(took("own", 5, 4, 4)), true, Spread{4, 4, 5}, []float64{5, 4, 4}},
 		{"absolute, short", absolute, tickOf(took("own", 5, 4, 5)), false, Spread{5, 4, 5}, []float64{5, 4, 5}},
 	} {
@@ -70,14 +78,15 @@ func TestJudgeCannot(t *testing.T) {
 		{"own server missing", cheap, tickOf(took("floor", 4)), "own was not measured"},
 		{"other server missing", cheap, tickOf(took("own", 4)), "floor was not measured"},
 		{"server beside missing", with(func(b *Budget) { b.Beside = []string{"gws"} }), both, "gws was not measured"},
-		{"no rounds", cheap, tickOf(took("own"), took("floor")), "no round"},
+		{"no rounds", cheap, tickOf(took("own"), took("floor")), "own came through no round"},
 		{"no such metric", with(func(b *Budget) { b.Metric = "beauty" }), both, `"beauty"`},
 		{"metric of another scenario", with(func(b *Budget) { b.Metric = "per_cpu" }), both, `"per_cpu"`},
 		{"no scenario", cheap, &Comparison{}, "server_cpu"},
 		{"no number", cheap, tickOf(took("own", 4, math.NaN()), took("floor", 4, 4)), "own is no number in round 2"},
 		{"other is no number", cheap, tickOf(took("own", 4), took("floor", math.Inf(1))), "floor is no number in round 1"},
 		{"nothing to be in ratio to", cheap, tickOf(took("own", 4, 4), took("floor", 4, 0)), "no ratio of 4 to 0 in round 2"},
-		{"rounds without a pair", cheap, tickOf(took("own", 4, 4), took("floor", 4)), "2 rounds of the one and 1 of the other"},
+		{"own server failed", cheap, tickOf(failedIn(2, took("own", 4)), took("floor", 4, 4)), "own failed in round 2: it died"},
+		{"no pair", cheap, tickOf(took("own", 4), failedIn(1, took("floor", 4))), "no round that both came through"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v, err := c.budget.Judge(c.with)
@@ -91,11 +100,11 @@ func TestJudgeCannot(t *testing.T) {
 func TestVerdictTable(t *testing.T) {
 	b := cheap
 	b.Sentence, b.Beside = "What a tick costs.", []string{"burst"}
-	own, floor := took("own", 4, 5, 6), took("floor", 4, 4, 4)
+	own, floor := took("own", 4, 5, 6, 5), failedIn(4, took("floor", 4, 4, 4))
 	floor.Version = "v1.2.3"
 	floor.Rounds[1].Tick.Warnings = []string{"the client was late"}
 	own.Rounds[2].Tick.Conns, own.Rounds[2].Tick.Open, own.Rounds[2].Tick.MissingTicks = 10, 7, 5
-	v, err := b.Judge(tickOf(own, floor, took("burst", 2, 2, 2)))
+	v, err := b.Judge(tickOf(own, floor, took("burst", 2, 2, 2, 2)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,9 +116,10 @@ func TestVerdictTable(t *testing.T) {
        What a tick costs.
        server CPU a message: own 5.00 µs (4.00 to 6.00), floor v1.2.3 4.00 µs (4.00 to 4.00), burst 2.00 µs (2.00 to 2.00)
        beside: 2.50 (2.00 to 3.00) of burst
-       DOUBTFUL round 3 of 3, own: 3 connections failed or lost
-       DOUBTFUL round 3 of 3, own: 5 ticks missing
-       DOUBTFUL round 2 of 3, floor: the client was late
+       DOUBTFUL round 3, own: 3 connections failed or lost
+       DOUBTFUL round 3, own: 5 ticks missing
+       DOUBTFUL round 2, floor: the client was late
+       DOUBTFUL round 4, floor: left out, it failed: it died
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)

@@ -76,7 +76,7 @@ func (m Metric) show(s Spread) string {
 // doubts are a line for each round that has some.
 func (v *Verdict) doubts() (lines []string) {
 	for _, d := range v.Doubts {
-		lines = append(lines, fmt.Sprintf("DOUBTFUL round %d of %d, %s: %s", d.Round, len(v.Rounds), d.Server, d.Reason))
+		lines = append(lines, fmt.Sprintf("DOUBTFUL round %d, %s: %s", d.Round, d.Server, d.Reason))
 	}
 	return lines
 }

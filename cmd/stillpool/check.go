@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -166,19 +165,10 @@ func (c *benchCheckCmd) askPeers(ctx context.Context, of contest, to streams) (*
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%s: %w: %s", filepath.Base(peers), err, lastLine(said.String()))
 	}
-	return readComparison(file)
+	return bench.ReadComparison(file)
 }
 
 func lastLine(text string) string { return text[strings.LastIndexByte(text, '\n')+1:] }
-
-func readComparison(file string) (*bench.Comparison, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	comparison := new(bench.Comparison)
-	return comparison, json.Unmarshal(data, comparison)
-}
 
 // peers finds the binary of the peers.
 func (c *benchCheckCmd) peers() (string, error) {
@@ -232,11 +222,7 @@ func (r *checkResult) write(file string) error {
 	if file == "" {
 		return nil
 	}
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	return errors.Join(bench.WriteJSON(f, r), f.Close())
+	return bench.WriteFile(file, r)
 }
 
 // err is how the check came out, unless every budget is held.
