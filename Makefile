@@ -8,7 +8,7 @@ ARGS        ?=
 # Modules of their own, so that who embeds package server does not inherit what they need.
 MODULES = . bench/peers cmd/stillpool/browsertest server/interop
 
-.PHONY: help run test bench profile fuzz lint build chromium node
+.PHONY: help run test bench million profile fuzz lint build chromium node
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -45,6 +45,9 @@ bench: build ## Stillpool beside its peers and beside a bare write loop, in abou
 	cd bench/peers && go build -o ../../bin/peers .
 	bin/peers compare tick --stillpool-bin bin/stillpool --servers stillpool,floor,gws,gorilla --rounds 3 $(ARGS)
 	bin/peers compare echo --stillpool-bin bin/stillpool --servers stillpool,gws,gorilla --rounds 3 $(ARGS)
+
+million: build ## a million connections on this machine, held and overloaded, in about a quarter of an hour (fewer: ARGS="--conns 100000 --hold 1m")
+	bin/stillpool bench million $(ARGS)
 
 profile: build ## CPU profile of the server under 9,000 ticked connections: its top, and where the file is
 	bench/profile.sh bin/stillpool
