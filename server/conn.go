@@ -218,7 +218,9 @@ func (c *Conn) Buffered() int {
 }
 
 // SetEvery changes the interval of this connection's ticks, in whole milliseconds, from its next
-// tick on; 0 ends them. It returns an error if d is out of the bounds of Options.Every.
+// tick on; 0 ends them. It returns an error if d is out of the bounds of Options.Every. The first tick is
+// due within d, at a new phase: connections that are changed in one go are spread over d, as those are that
+// open together.
 func (c *Conn) SetEvery(d time.Duration) error {
 	if err := checkEvery(d); err != nil {
 		return err
