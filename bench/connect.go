@@ -11,6 +11,8 @@ import (
 
 // ConnectOptions are the options of [Connect]. The default path of its URL is /echo by custom. Settle and
 // SlopeFrom do nothing here.
+//
+// ConnectTimeout bounds the time of closing, too.
 type ConnectOptions struct {
 	Options
 	// Rate is the number of connections a second to open, whatever becomes of those before; 0 opens the
@@ -158,7 +160,6 @@ func (c *connectRun) open(ctx context.Context, progress func(int)) error {
 		return err
 	}
 	if ctx.Err() != nil {
-		r.fleet.each(func(l *loop) { l.scenario.end(l.clock()) })
 		r.fleet.curtail()
 		if err := r.fleet.await(context.Background(), progress); err != nil {
 			return err
@@ -177,7 +178,7 @@ func (c *connectRun) close() error {
 	if err != nil {
 		return err
 	}
-	unclosed := r.fleet.goodbye()
+	unclosed := r.fleet.goodbye(c.options.ConnectTimeout)
 	end, settled, err := c.settle()
 	c.unclosed += unclosed
 	c.closed += start.census.open - unclosed

@@ -40,14 +40,15 @@ func (d *dialled) opened(c *conn) {
 	record(d.delay, c.since-due)
 }
 
-// end counts those that were due by now and had to wait for others, with the time that they have waited:
-// it is the least that theirs can be, and to leave them out would be kind to a server that is slow.
+// end dials no more. It counts those that were due by now and had to wait for others, with the time that
+// they have waited: it is the least that theirs can be, and to leave them out would be kind to a server
+// that is slow.
 func (d *dialled) end(now time.Duration) {
-	if d.loop.pace == nil {
-		return
+	if d.loop.pace != nil {
+		for left := *d.loop.pace; left.sent < int64(d.loop.want) && left.due() <= now; left.sent++ {
+			d.undialled++
+			record(d.latency, now-left.due())
+		}
 	}
-	for left := *d.loop.pace; left.sent < int64(d.loop.want) && left.due() <= now; left.sent++ {
-		d.undialled++
-		record(d.latency, now-left.due())
-	}
+	d.loop.want = d.loop.next
 }

@@ -23,13 +23,9 @@ func newStage(t *testing.T, o EchoOptions) *stage {
 	o.Loops = 1
 	l := &loop{clock: func() time.Duration { return s.now }, maxOut: 1 << 20, conns: make([]conn, o.Conns)}
 	for i := range l.conns {
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { unix.Close(pair[0]); unix.Close(pair[1]) })
-		l.conns[i] = conn{index: uint32(i), fd: int32(pair[0]), state: open}
-		s.peers = append(s.peers, pair[1])
+		ours, theirs := socketPair(t)
+		l.conns[i] = conn{index: uint32(i), fd: int32(ours), state: open}
+		s.peers = append(s.peers, theirs)
 	}
 	s.echoed = newEchoed(l, o, 0)
 	l.scenario = s

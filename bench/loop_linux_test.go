@@ -24,6 +24,16 @@ func newTestLoop(t *testing.T, o Options, to target) *loop {
 	return l
 }
 
+// socketPair is two ends that the test closes.
+func socketPair(t *testing.T) (ours, theirs int) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(pair[0]); unix.Close(pair[1]) })
+	return pair[0], pair[1]
+}
+
 func TestConnectsAreBounded(t *testing.T) {
 	s := newTestServerOf(t, mute)
 	l := newTestLoop(t, Options{Conns: 10}, target{addr: netip.MustParseAddrPort(s.listener.Addr().String())})

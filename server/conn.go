@@ -102,6 +102,8 @@ const (
 	stHalf     // a message or frame is half received
 	stCork     // sends gather until the end of the read
 	stWriting  // the poller is asked for writability
+
+	stTold // is there only to be told that it can't be
 )
 
 func (s state) has(bits state) bool { return s&bits != 0 }

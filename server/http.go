@@ -7,8 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-
-	"github.com/stillpool/stillpool/netpoll"
 )
 
 // This file hands connections that do not ask for an endpoint to net/http, with the bytes that were
@@ -36,6 +34,7 @@ func newWeb(s *Server) *web {
 			// It has counted since it was accepted.
 			if state == http.StateClosed || state == http.StateHijacked {
 				s.left()
+				s.descriptorFreed()
 			}
 		},
 		ErrorLog: slog.NewLogLogger(s.log().Handler(), slog.LevelWarn),
@@ -77,7 +76,7 @@ func (c *Conn) toHTTP(w *worker, raw, rest []byte) {
 	c.loop.remove(c)
 	c.loop.poll.Remove(fd)
 	srv := c.loop.srv
-	conn, err := netpoll.NetConn(fd)
+	conn, err := srv.spares.netConn(fd)
 	if err != nil {
 		srv.left()
 		srv.log().Warn("connection not handed to the HTTP handler", "remote", c.RemoteAddr(), "error", err)

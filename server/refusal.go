@@ -62,9 +62,10 @@ var (
 
 // What is not the request's fault.
 var (
-	errTooManyConns = comeBack("too many connections")
-	errShuttingDown = comeBack("server is shutting down")
-	errNoRoom       = refused(http.StatusServiceUnavailable, "server out of memory for handshakes")
+	errTooManyConns  = comeBack("too many connections")
+	errNoDescriptors = comeBack("server out of descriptors")
+	errShuttingDown  = comeBack("server is shutting down")
+	errNoRoom        = refused(http.StatusServiceUnavailable, "server out of memory for handshakes")
 )
 
 // notAllowed says what is: RFC 9110 section 15.5.6.

@@ -79,6 +79,10 @@ type Server struct {
 	squeezing                  turnstile // long messages that are being deflated or inflated
 	ids                        atomic.Uint64
 	conns                      atomic.Int64
+	told                       atomic.Int64 // of conns, those that are there only to be told that they can't be
+	spares                     spares
+	complaints                 [limits]complaint
+	complains                  atomic.Bool     // there is something to say of them
 	exhausted                  atomic.Bool     // an acceptor rests for want of a descriptor
 	stopping                   atomic.Bool     // Shutdown or Close was called
 	sealed                     atomic.Bool     // since then the last acceptor has ended: no connection comes any more
@@ -189,6 +193,7 @@ func (s *Server) accept(l *netpoll.Listener) (*acceptor, error) {
 	if s.stopping.Load() {
 		return nil, ErrServerClosed
 	}
+	s.spares.open()
 	loops := s.loops()
 	a.loop = loops[len(s.acceptors)%len(loops)]
 	s.acceptors[a] = true

@@ -15,6 +15,8 @@ type counters struct {
 	badInput, panics        atomic.Uint64
 	deposed                 atomic.Uint64
 	refusedHandshakes       atomic.Uint64
+	turned                  [limits]atomic.Uint64
+	rests                   atomic.Uint64
 	deflatedIn, deflatedOut atomic.Uint64
 	saidIn, saidOut         atomic.Uint64
 	deflateSkipped          atomic.Uint64
@@ -52,6 +54,9 @@ type Stats struct {
 	BadInput   uint64 // connections that broke the protocol or a limit
 	Panics     uint64 // of handlers
 
+	TurnedAway TurnedAway // of Accepted, those that were refused before a byte of theirs was read
+	Rests      uint64     // times that accepting rested, with no descriptor left to turn anybody away with
+
 	MessagesIn  uint64 // whole messages from peers
 	MessagesOut uint64 // frames taken for peers, sent or queued
 	Refused     uint64 // messages refused for a full backlog
@@ -78,6 +83,12 @@ type Stats struct {
 	Inflates    Lane   // now: its share for inflating long messages
 	Authorizing Lane   // now: its share for Options.Authorize
 	Deposed     uint64 // times that a handler overstayed, and its loop went to another goroutine
+}
+
+// TurnedAway counts connections by the bound that they met.
+type TurnedAway struct {
+	Descriptors uint64 // the process had none left
+	Conns       uint64 // Server.MaxConns
 }
 
 // Lane is the state of a share of the worker pool.
@@ -155,7 +166,8 @@ func (st *Stats) add(c *counters) {
 		{&st.BytesIn, &c.bytesIn}, {&st.BytesOut, &c.bytesOut},
 		{&st.Ticks, &c.ticks}, {&st.Skipped, &c.skipped}, {&st.Refused, &c.refused},
 		{&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
-		{&st.Handshakes, &c.refusedHandshakes},
+		{&st.Handshakes, &c.refusedHandshakes}, {&st.Rests, &c.rests},
+		{&st.TurnedAway.Descriptors, &c.turned[limitDescriptors]}, {&st.TurnedAway.Conns, &c.turned[limitConns]},
 		{&st.DeflatedIn, &c.deflatedIn}, {&st.DeflatedOut, &c.deflatedOut},
 		{&st.InflatedIn, &c.saidIn}, {&st.InflatedOut, &c.saidOut}, {&st.DeflateSkipped, &c.deflateSkipped},
 	} {

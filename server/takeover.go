@@ -30,6 +30,7 @@ var (
 // connection under TLS, one of HTTP/2 and one that a listener has wrapped are refused. The Server need not listen by itself, but
 // its Shutdown or Close ends these connections too, and the http.Server's does not.
 func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer ep.srv.complain()
 	agreed, err := ep.judgeStd(r)
 	if err == nil {
 		agreed.value, err = ep.askStd(w, r)
@@ -44,7 +45,10 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuseStd(w, errWrap)
 		return
 	}
-	defer conn.Close() // the loop has a descriptor of its own by then
+	defer func() {
+		conn.Close() // the loop has a descriptor of its own by then
+		ep.srv.descriptorFreed()
+	}()
 	if err := ep.takeOver(conn, buffered.Reader, r, agreed); err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", err)
 		conn.Write(takeOverRefusal(err).response(time.Now()))
@@ -59,6 +63,8 @@ func takeOverRefusal(err error) *refusal {
 		return r
 	case errors.Is(err, ErrTakeover):
 		return errWrap
+	case netpoll.IsExhausted(err):
+		return errNoDescriptors
 	}
 	return errStart
 }
@@ -77,7 +83,8 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 	if r.TLS != nil {
 		return a, errTLS
 	}
-	if max := int64(ep.srv.MaxConns); max > 0 && !ep.srv.web.has(r) && ep.srv.conns.Load() >= max {
+	if !ep.srv.web.has(r) && ep.srv.MaxConns > 0 && ep.srv.inUse() >= int64(ep.srv.MaxConns) {
+		ep.srv.turnedAway(ep.srv.loops()[0], limitConns)
 		return a, errTooManyConns
 	}
 	h := head{method: []byte(r.Method), host: []byte(r.Host), hasBody: r.ContentLength != 0}

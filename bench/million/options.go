@@ -39,9 +39,13 @@ type Options struct {
 	Progress io.Writer `json:"-"`
 	Terminal bool      `json:"-"`
 
-	entered func(phase string, r *run) // for tests; called when a phase begins
-	work    time.Duration              // for tests; what the handler of ticks takes
-	settle  time.Duration              // settleTime, but in tests
+	// For tests.
+	entered func(phase string, r *run) // called when a phase begins
+	work    time.Duration              // what the handler of ticks takes
+	settle  time.Duration              // instead of settleTime
+	lull    time.Duration              // instead of lullTime
+	machine func() *Limits             // instead of thisMachine
+	sysctls string                     // instead of /proc/sys
 }
 
 // What a processor carries of both ends of the connections together, and what it surely does not, in
@@ -58,12 +62,15 @@ const (
 	minPerProcess = 16
 )
 
+// withDefaults fills in what was left zero, for a machine with so many processors.
 func (o Options) withDefaults(processors int) Options {
 	orElse(&o.Conns, 1_000_000)
 	orElse(&o.Idle, 10*time.Second)
 	orElse(&o.Hold, 10*time.Minute)
 	orElse(&o.Overload, 30*time.Second)
 	orElse(&o.settle, settleTime)
+	orElse(&o.lull, lullTime)
+	orElse(&o.sysctls, "/proc/sys")
 	o.Idle, o.Overload = max(o.Idle, 0), max(o.Overload, 0)
 	orElse(&o.Every, intervalAt(o.Conns, carriedRate*processors))
 	orElse(&o.OverloadEvery, intervalAt(o.Conns, overloadRate*processors))
@@ -71,12 +78,12 @@ func (o Options) withDefaults(processors int) Options {
 }
 
 // intervalAt is the interval that makes about so many messages a second of conns connections: a round
-// one, down to 1, 2 or 5 times a power of ten for milliseconds and seconds, and at least a millisecond.
+// one, 1, 2, 3 or 5 times a power of ten, and at least a millisecond.
 func intervalAt(conns, rate int) time.Duration {
 	exact := time.Duration(float64(conns) / float64(rate) * float64(time.Second))
 	round := time.Millisecond
 	for {
-		for _, times := range []time.Duration{1, 2, 5, 10} {
+		for _, times := range []time.Duration{1, 2, 3, 5} {
 			if round*times >= exact {
 				return round * times
 			}

@@ -27,7 +27,11 @@ type page struct {
 	Servers  []serverRow
 	Figures  []pageFigure
 	Sections []section
+	Million  millionPart
 }
+
+// millionPart is empty if there is no such result.
+type millionPart struct{ Title, Machine, Table string }
 
 type serverRow struct {
 	Name               string
@@ -85,6 +89,13 @@ func writePage(w io.Writer, r *results) error {
 			s.Machine = machineLine(c.Machine)
 		}
 		p.Sections = append(p.Sections, s)
+	}
+	if m := r.million; m != nil {
+		table, err := millionTable(m)
+		if err != nil {
+			return err
+		}
+		p.Million = millionPart{millionTitle(m), machineLine(m.Machine), table}
 	}
 	return pageTemplate.Execute(w, p)
 }
