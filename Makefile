@@ -56,10 +56,11 @@ check: build ## hold Stillpool against its budgets beside its peers, in about ha
 	cd bench/peers && go build -o ../../bin/peers .
 	bin/stillpool bench check $(ARGS)
 
-profile: build ## profile the server: MODE=cpu|heap|… SCENARIO=tick|echo|… CONNS=9000 DURATION=10s ARGS="--size 1024"
-	bin/stillpool bench profile --mode=$(MODE) $(SCENARIO) --conns=$(CONNS) --duration=$(DURATION) $(ARGS)
 million: build ## a million connections on this machine, held and overloaded, in about a quarter of an hour (fewer: ARGS="--conns 100000 --hold 1m")
 	bin/stillpool bench million $(ARGS)
+
+profile: build ## profile the server: MODE=cpu|heap|… SCENARIO=tick|echo|… CONNS=9000 DURATION=10s ARGS="--size 1024"
+	bin/stillpool bench profile --mode=$(MODE) $(SCENARIO) --conns=$(CONNS) --duration=$(DURATION) $(ARGS)
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@for p in $$(go list ./...); do \
