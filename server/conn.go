@@ -103,7 +103,10 @@ const (
 	stCork     // sends gather until the end of the read
 	stWriting  // the poller is asked for writability
 
-	stTold // is there only to be told that it can't be
+	// What the connection counts for at the limits of admit.go.
+	stTold    // is there only to be told that it can't be
+	stShaking // its handshake is under way
+	stCounted // in Server.addresses
 )
 
 func (s state) has(bits state) bool { return s&bits != 0 }
