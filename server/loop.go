@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -293,6 +294,16 @@ func (l *loop) enqueue(c *Conn) {
 func (l *loop) rouse() {
 	l.mu.Lock()
 	l.wakeIf(l.sleeping)
+}
+
+// yield lets the loops have their turn in the midst of long work of the server's own. While every
+// processor of Go's is busy nobody asks the kernel what is ready, for up to ten milliseconds; so those
+// loops that sleep are made to. Any goroutine may call it, without any lock.
+func (s *Server) yield() {
+	for _, l := range s.loops() {
+		l.rouse()
+	}
+	runtime.Gosched()
 }
 
 // sooner makes sure that the place at slot comes up at due or before. Any goroutine may call it.

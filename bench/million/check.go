@@ -65,7 +65,7 @@ func (r *Refusal) Unwrap() (all []error) {
 // What things take. Measured with 100,000 and 1,000,000 connections over loopback, Linux 6.18 on amd64, and
 // rounded up.
 const (
-	kernelPair   = 7_000   // bytes of the kernel for both ends of a connection
+	kernelPair   = 10_500  // bytes of the kernel for both ends of a connection, by how its slabs grow
 	serverConn   = 400     // bytes of the server process for one, garbage of opening it included
 	clientConn   = 700     // bytes of the client process
 	processBytes = 9 << 20 // of a process without any
@@ -155,8 +155,8 @@ func checkMemory(l *Limits, p plan) Check {
 	if have != unknown {
 		have = max(0, have-spare)
 	}
-	return enough("memory", ErrMemory, need, have, fmt.Sprintf("about %s, 7 kB of each connection the kernel's for both ends; %s are available, %s to stay free",
-		size(need), size(l.MemAvailable), size(spare)))
+	return enough("memory", ErrMemory, need, have, fmt.Sprintf("about %s, of it %s the kernel's for both ends of all; %s are available, of which %s stay free",
+		size(need), size(int64(p.conns)*kernelPair), size(l.MemAvailable), size(spare)))
 }
 
 // checkTCPMemory is for the overload: a queue that is not empty is charged a page at least, and past

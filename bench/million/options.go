@@ -43,6 +43,7 @@ type Options struct {
 	entered func(phase string, r *run) // called when a phase begins
 	work    time.Duration              // what the handler of ticks takes
 	settle  time.Duration              // instead of settleTime
+	lull    time.Duration              // instead of lullTime
 	machine func() *Limits             // instead of thisMachine
 	sysctls string                     // instead of /proc/sys
 }
@@ -68,6 +69,7 @@ func (o Options) withDefaults(processors int) Options {
 	orElse(&o.Hold, 10*time.Minute)
 	orElse(&o.Overload, 30*time.Second)
 	orElse(&o.settle, settleTime)
+	orElse(&o.lull, lullTime)
 	orElse(&o.sysctls, "/proc/sys")
 	o.Idle, o.Overload = max(o.Idle, 0), max(o.Overload, 0)
 	orElse(&o.Every, intervalAt(o.Conns, carriedRate*processors))
@@ -76,12 +78,12 @@ func (o Options) withDefaults(processors int) Options {
 }
 
 // intervalAt is the interval that makes about so many messages a second of conns connections: a round
-// one, down to 1, 2 or 5 times a power of ten for milliseconds and seconds, and at least a millisecond.
+// one, 1, 2, 3 or 5 times a power of ten, and at least a millisecond.
 func intervalAt(conns, rate int) time.Duration {
 	exact := time.Duration(float64(conns) / float64(rate) * float64(time.Second))
 	round := time.Millisecond
 	for {
-		for _, times := range []time.Duration{1, 2, 5, 10} {
+		for _, times := range []time.Duration{1, 2, 3, 5} {
 			if round*times >= exact {
 				return round * times
 			}

@@ -16,6 +16,9 @@ const (
 	settleTime = 3 * time.Second
 	// askTime bounds the wait for answers about a phase that was interrupted.
 	askTime = 10 * time.Second
+	// lullTime is how long after the last connection opened a server has nothing more to do for it: by then
+	// the place that it had in the wheel for the end of its handshake has come up (Server.HandshakeTimeout).
+	lullTime = 11 * time.Second
 	// reportEach is how often children report by themselves, and recoveryEach while they recover.
 	reportEach   = time.Second
 	recoveryEach = 200 * time.Millisecond
@@ -155,8 +158,11 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // idle watches what the servers take while nothing is sent. Not even reports are asked of them.
 func (r *run) idle(ctx context.Context) error {
-	r.show.begin("idle", int(r.options.Idle.Seconds()))
+	r.show.begin("idle", int((r.options.lull + r.options.Idle).Seconds()))
 	if err := r.reportEach(ctx, 0); err != nil {
+		return err
+	}
+	if err := wait(ctx, r.options.lull); err != nil {
 		return err
 	}
 	start, server, client := time.Now(), cpuOf(r.crew.servers), cpuOf(r.crew.clients)
@@ -207,8 +213,12 @@ func (r *run) after(ctx context.Context) (err error) {
 	return err
 }
 
-// setEvery changes the interval on all servers.
+// setEvery changes the interval on all servers. The same interval again would only move the phases.
 func (r *run) setEvery(ctx context.Context, every time.Duration) error {
+	if every == r.every {
+		return nil
+	}
+	r.every = every
 	_, err := r.crew.order(ctx, r.crew.servers, func(int) order { return order{Every: &every} })
 	return err
 }

@@ -29,6 +29,7 @@ type run struct {
 	samples *sampler
 	cancel  context.CancelCauseFunc
 	network map[string]int64 // before
+	every   time.Duration    // that the servers were told last
 
 	mu     sync.Mutex // of what follows
 	phase  string

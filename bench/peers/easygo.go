@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"sync"
 	"syscall"
 	"time"
 
@@ -59,6 +60,7 @@ type easyGo struct {
 // goroutine may write to it, a whole frame at once.
 type easyGoConn struct {
 	deadliner
+	turn     sync.Mutex // the next event may come before Start or Resume is done with desc
 	desc     *netpoll.Desc
 	endpoint endpoint
 }
@@ -79,6 +81,8 @@ func (e *easyGo) handle(conn *net.TCPConn) {
 	case broadcastEndpoint:
 		e.members.join(c)
 	}
+	c.turn.Lock()
+	defer c.turn.Unlock()
 	err = e.poller.Start(c.desc, func(netpoll.Event) {
 		e.pool.schedule(func() { e.receive(c) })
 	})
@@ -116,6 +120,8 @@ func easyGoDesc(conn *net.TCPConn) (*netpoll.Desc, error) {
 
 // receive takes one message, or one control frame, and waits for the next.
 func (e *easyGo) receive(c *easyGoConn) {
+	c.turn.Lock()
+	defer c.turn.Unlock()
 	messages, err := wsutil.ReadClientMessage(c, nil)
 	for i := 0; i < len(messages) && err == nil; i++ {
 		err = e.message(c, messages[i])

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,12 +36,19 @@ type served struct {
 // detector found something in it. Of easygo's deadline, which depends on the time, tests are rid.
 func serve(t *testing.T, name string, flags ...string) *served {
 	t.Helper()
-	addr, debug := free(t), free(t)
-	args := slices.Concat([]string{
-		"serve", name, "--addr", addr, "--pprof", debug, "--every", testPeriod.String(), "--io-timeout", patience.String(),
-	}, flags)
-	s := start(t, args...)
-	s.addr, s.debug, s.sizes = addr, debug, sizesOf(name)
+	debug := free(t)
+	s := serveWithoutProfiles(t, name, append(flags, "--pprof", debug)...)
+	s.debug = debug
+	return s
+}
+
+func serveWithoutProfiles(t *testing.T, name string, flags ...string) *served {
+	t.Helper()
+	addr := free(t)
+	s := start(t, append([]string{
+		"serve", name, "--addr", addr, "--every", testPeriod.String(), "--io-timeout", patience.String(),
+	}, flags...)...)
+	s.addr, s.sizes = addr, sizesOf(name)
 	var err error
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if err = awaitServer(t.Context(), addr); err == nil {
