@@ -171,8 +171,8 @@ func (s *Server) newConn(fd int32, peer netip.AddrPort) *Conn {
 func (s *Server) come() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping.Load() {
-		return errShuttingDown
+	if s.Draining() {
+		return s.comeBackLater()
 	}
 	if n := s.conns.Add(1); s.MaxConns > 0 && n > int64(s.MaxConns) {
 		s.conns.Add(-1)

@@ -46,6 +46,7 @@ func (h *histogram) add(d time.Duration) {
 // Stats are counts since the server was made, but for those that are said to be of now.
 type Stats struct {
 	Conns      int    // now: connections of any stage, also before the upgrade
+	Parting    int    // now: connections that Shutdown has yet to say goodbye to
 	Accepted   uint64 // connections that came, also those refused
 	Closed     uint64 // that had been upgraded
 	Handshakes uint64 // refused: those that got an HTTP error
@@ -120,6 +121,7 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 func (s *Server) Stats() Stats {
 	st := Stats{
 		Conns:        int(s.conns.Load()),
+		Parting:      int(s.goodbyes.untold.Load()),
 		InboundHeld:  s.inbound.used.Load(),
 		OutboundHeld: s.outbound.used.Load(),
 		WindowsHeld:  s.windows.used.Load(),
