@@ -53,6 +53,19 @@ func (l *loop) hangUpAll() {
 	}
 }
 
+// reset ends every connection at once and counts nothing. No port of this end rests afterwards.
+func (l *loop) reset() {
+	for i := range l.conns[:l.next] {
+		c := &l.conns[i]
+		if c.state != closed && c.fd >= 0 {
+			_ = l.poller.Remove(int(c.fd)) // it may never have been added
+			_ = netpoll.Reset(int(c.fd))
+			c.fd = -1
+		}
+		l.hangUp(c)
+	}
+}
+
 // hangUp closes without ceremony, and counts nothing.
 func (l *loop) hangUp(c *conn) {
 	if c.state == unused || c.state == closed {

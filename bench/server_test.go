@@ -2,10 +2,12 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -168,6 +170,9 @@ func (s *testServer) tick(w io.Writer) {
 func (s *testServer) readAll(c net.Conn) {
 	for {
 		op, payload, err := readFrame(c)
+		if errors.Is(err, syscall.ECONNRESET) {
+			s.saw("reset")
+		}
 		if err != nil {
 			return
 		}

@@ -31,6 +31,7 @@ func (a *Alarm) Close() error      { return ErrUnsupported }
 
 func NewAlarm() (*Alarm, error)                       { return nil, ErrUnsupported }
 func Listen(string, bool) (*Listener, error)          { return nil, ErrUnsupported }
+func ListenTCP(string, bool) (net.Listener, error)    { return nil, ErrUnsupported }
 func FromListener(net.Listener) (*Listener, error)    { return nil, ErrUnsupported }
 func Accept(int) (int, netip.AddrPort, error)         { return -1, netip.AddrPort{}, ErrUnsupported }
 func Recv(int, []byte) (int, error)                   { return 0, ErrUnsupported }
@@ -38,6 +39,7 @@ func Send(int, []byte) (int, error)                   { return 0, ErrUnsupported
 func SendV(int, [][]byte) (int, error)                { return 0, ErrUnsupported }
 func Connect(netip.AddrPort, netip.Addr) (int, error) { return -1, ErrUnsupported }
 func ConnectError(int) error                          { return ErrUnsupported }
+func Spare() (int, error)                             { return -1, ErrUnsupported }
 func CloseWrite(int) error                            { return ErrUnsupported }
 func Shut(int) error                                  { return ErrUnsupported }
 func Close(int) error                                 { return ErrUnsupported }

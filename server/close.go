@@ -235,6 +235,7 @@ func (c *Conn) finish(w *worker) (deliver bool) {
 	tell := c.state.has(stAnnounced) && c.ep.opts.OnClose != nil
 	c.state |= stGone | stDead
 	c.fd = -1
+	c.giveBack()
 	c.dropBacklog()
 	c.mu.Unlock()
 	c.dropInbound()

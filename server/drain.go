@@ -93,6 +93,7 @@ func (s *Server) stop() (started bool, idle chan struct{}) {
 	for _, a := range acceptors {
 		a.close()
 	}
+	s.spares.close()
 	s.sealed.Store(true)
 	return started, idle
 }

@@ -31,12 +31,15 @@ func report(out io.Writer, result *bench.Comparison) error {
 	return w.Flush()
 }
 
-// warn repeats what the client said of its own runs.
+// warn repeats what the client said of its own runs, and tells of those that failed.
 func warn(w io.Writer, result *bench.Comparison) {
 	for _, c := range result.Servers {
+		for _, f := range c.Failures {
+			fmt.Fprintf(w, "\nFAILED %s, round %d: %s", c.Name, f.Round, f.Reason)
+		}
 		for i, s := range c.Rounds {
 			for _, warning := range s.Warnings() {
-				fmt.Fprintf(w, "\nWARNING %s, round %d: %s", c.Name, i+1, warning)
+				fmt.Fprintf(w, "\nWARNING %s, round %d: %s", c.Name, c.Round(i), warning)
 			}
 		}
 	}

@@ -27,6 +27,7 @@ type serveCmd struct {
 	LogFormat    string        `default:"text" enum:"text,json" env:"STILLPOOL_LOG_FORMAT" help:"How to log: ${enum}."`
 	Profile      string        `default:"" enum:",cpu,heap,allocs,mutex,block,goroutine,threads,trace,clock" env:"STILLPOOL_PROFILE" placeholder:"MODE" help:"Write a profile: cpu, heap, allocs, mutex, block, goroutine, threads, trace or clock."`
 	ProfileDir   string        `default:"." env:"STILLPOOL_PROFILE_DIR" placeholder:"DIR" help:"Folder of the profile; an older one of the same mode is replaced (default: ${default})."`
+	Pprof        string        `env:"STILLPOOL_PPROF" placeholder:"[HOST:]PORT" help:"Serve live profiles there, under /debug/pprof/, on an address of their own; without a host for this machine only (default: nowhere)."`
 }
 
 // Help is what "stillpool serve --help" says beside the flags.
@@ -53,6 +54,7 @@ Examples:
     stillpool serve --addr :8080 --origins https://example.com
     stillpool serve --every 100ms --log-level debug
     stillpool serve --profile cpu --profile-dir /tmp/profile
+    stillpool serve --pprof :6060    (in another shell: go tool pprof http://localhost:6060/debug/pprof/profile)
     STILLPOOL_ADDR=:9000 STILLPOOL_LOG_FORMAT=json stillpool serve`
 }
 
@@ -69,6 +71,11 @@ func (s *serveCmd) Validate() error {
 		return fmt.Errorf("--write-timeout: want 1ms to %v, got %v", longest, s.WriteTimeout)
 	case s.MaxConns < 0 || s.Loops < 0 || s.Workers < 0:
 		return errors.New("--max-conns, --loops and --workers can't be negative")
+	}
+	if s.Pprof != "" {
+		if _, err := pprofAddr(s.Pprof); err != nil {
+			return err
+		}
 	}
 	return checkOrigins(s.Origins)
 }
@@ -95,6 +102,11 @@ func (s *serveCmd) Run(to streams) error {
 		return err
 	}
 	defer l.Close()
+	hide, err := servePprof(s.Pprof, logger)
+	if err != nil {
+		return err
+	}
+	defer hide() // last of all, so that one can look at an end that takes long
 	stop, file, err := startProfile(s.Profile, s.ProfileDir)
 	if err != nil {
 		return err
