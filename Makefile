@@ -14,7 +14,7 @@ DURATION ?= 10s
 # Modules of their own, so that who embeds package server does not inherit what they need.
 MODULES = . bench/peers cmd/stillpool/browsertest server/interop
 
-.PHONY: help run test bench check profile fuzz lint build chromium node
+.PHONY: help run test bench check million profile fuzz lint build chromium node
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -55,6 +55,9 @@ bench: build ## Stillpool beside its peers and beside a bare write loop, in abou
 check: build ## hold Stillpool against its budgets beside its peers, in about half an hour (less: make check ARGS=--quick)
 	cd bench/peers && go build -o ../../bin/peers .
 	bin/stillpool bench check $(ARGS)
+
+million: build ## a million connections on this machine, held and overloaded, in about a quarter of an hour (fewer: ARGS="--conns 100000 --hold 1m")
+	bin/stillpool bench million $(ARGS)
 
 profile: build ## profile the server: MODE=cpu|heap|… SCENARIO=tick|echo|… CONNS=9000 DURATION=10s ARGS="--size 1024"
 	bin/stillpool bench profile --mode=$(MODE) $(SCENARIO) --conns=$(CONNS) --duration=$(DURATION) $(ARGS)

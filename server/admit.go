@@ -15,13 +15,16 @@ type limit uint8
 const (
 	limitDescriptors limit = iota // the process has none left
 	limitConns                    // Server.MaxConns
+	limitAddress                  // Server.MaxConnsPerAddress
+	limitHandshakes               // Server.MaxHandshakes
+	limitRate                     // Server.HandshakeRate
 	limits
 )
 
 // limitWords are what peers are told at each, and limitNames are for the log.
 var (
-	limitWords = [limits]*refusal{errNoDescriptors, errTooManyConns}
-	limitNames = [limits]string{"out of descriptors", "MaxConns"}
+	limitWords = [limits]*refusal{errNoDescriptors, errTooManyConns, errAddressFull, errManyHandshakes, errTooFast}
+	limitNames = [limits]string{"out of descriptors", "MaxConns", "MaxConnsPerAddress", "MaxHandshakes", "HandshakeRate"}
 )
 
 // toldMost bounds the connections that are there only to be told that they can't be. They take
@@ -68,19 +71,16 @@ func (s *Server) complain() {
 // come in is told so and closed.
 func (s *Server) admit(fd int, peer netip.AddrPort) error {
 	c := s.newConn(int32(fd), peer)
-	by, in := s.letIn()
+	by, in := s.letIn(c)
 	if !in && s.told.Add(1) > s.toldMost() {
 		s.told.Add(-1)
 		s.turnOut(c, by)
 		return nil
 	}
 	if !in {
-		c.state = stTurn | stTold // nobody else may serve it before it is refused
+		c.state |= stTurn | stTold // nobody else may serve it before it is refused
 	}
 	if err := c.loop.add(c); err != nil {
-		c.mu.Lock()
-		c.giveBack()
-		c.mu.Unlock()
 		s.turnOut(c, limitDescriptors)
 		return err
 	}
@@ -90,10 +90,47 @@ func (s *Server) admit(fd int, peer netip.AddrPort) error {
 	return nil
 }
 
-// letIn counts a connection in, and tells which limit is against it if one is.
-func (s *Server) letIn() (by limit, in bool) {
+// letIn counts a connection in, and tells which limit is against it if one is. The limit of its own
+// address comes before those that it shares with others, so that who has too many takes nothing away
+// from them.
+func (s *Server) letIn(c *Conn) (by limit, in bool) {
 	s.conns.Add(1)
-	return limitConns, s.MaxConns == 0 || s.inUse() <= int64(s.MaxConns)
+	switch {
+	case s.MaxConns > 0 && s.inUse() > int64(s.MaxConns):
+		return limitConns, false
+	case !c.enter():
+		return limitAddress, false
+	case !c.shake():
+		return limitHandshakes, false
+	case !s.pace.take(time.Since(s.started)):
+		return limitRate, false
+	}
+	return 0, true
+}
+
+// shake counts the connection's handshake, unless there are too many.
+func (c *Conn) shake() bool {
+	s := c.loop.srv
+	if s.shaking.Add(1) > s.maxHandshakes() {
+		s.shaking.Add(-1)
+		return false
+	}
+	c.state |= stShaking
+	return true
+}
+
+// enter counts the connection for its client's address, unless there are too many. A unix socket's has
+// none.
+func (c *Conn) enter() bool {
+	a := &c.loop.srv.addresses
+	if a.most == 0 || !c.RemoteAddr().IsValid() {
+		return true
+	}
+	if !a.enter(c.ip) {
+		return false
+	}
+	c.state |= stCounted
+	return true
 }
 
 // inUse is how many connections are counted in, but for those that are there only to be told.
@@ -110,18 +147,33 @@ func (c *Conn) tell(by limit) {
 
 // turnOut refuses a connection that no loop has.
 func (s *Server) turnOut(c *Conn, by limit) {
+	c.mu.Lock()
+	c.giveBack()
+	c.mu.Unlock()
 	s.turnedAway(c.loop, by)
 	c.loop.stats.refusedHandshakes.Add(1)
 	s.spares.turnOut(int(c.fd), limitWords[by])
 	s.left()
 }
 
-// giveBack ends what the connection counts for at the limits. Its lock is held, or nobody else has it.
+// shaken notes that the handshake is over. The lock is held.
+func (c *Conn) shaken() {
+	if c.state.has(stShaking) {
+		c.state &^= stShaking
+		c.loop.srv.shaking.Add(-1)
+	}
+}
+
+// giveBack ends what the connection counts for at the limits. The lock is held.
 func (c *Conn) giveBack() {
+	c.shaken()
 	if c.state.has(stTold) {
 		c.loop.srv.told.Add(-1)
 	}
-	c.state &^= stTold
+	if c.state.has(stCounted) {
+		c.loop.srv.addresses.leave(c.ip)
+	}
+	c.state &^= stTold | stCounted
 }
 
 func (s *Server) newConn(fd int32, peer netip.AddrPort) *Conn {
@@ -136,18 +188,28 @@ func (s *Server) newConn(fd int32, peer netip.AddrPort) *Conn {
 
 // come counts a connection in that no acceptor brings, unless it is one too many or too late: the
 // loops end with the last connection that was counted before stop.
-func (s *Server) come() error {
+func (s *Server) come(c *Conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping.Load() {
 		return errShuttingDown
 	}
-	if by, in := s.letIn(); !in {
+	s.conns.Add(1)
+	if s.MaxConns > 0 && s.inUse() > int64(s.MaxConns) {
 		s.conns.Add(-1)
-		s.turnedAway(s.loops()[0], by)
-		return limitWords[by]
+		return s.deny(limitConns)
+	}
+	if !c.enter() {
+		s.conns.Add(-1)
+		return s.deny(limitAddress)
 	}
 	return nil
+}
+
+// deny turns away who has no record yet.
+func (s *Server) deny(by limit) *refusal {
+	s.turnedAway(s.loops()[0], by)
+	return limitWords[by]
 }
 
 // left notes that a connection is gone. The last one ends a shutdown.

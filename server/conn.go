@@ -103,7 +103,10 @@ const (
 	stCork     // sends gather until the end of the read
 	stWriting  // the poller is asked for writability
 
-	stTold // is there only to be told that it can't be
+	// What the connection counts for at the limits of admit.go.
+	stTold    // is there only to be told that it can't be
+	stShaking // its handshake is under way
+	stCounted // in Server.addresses
 )
 
 func (s state) has(bits state) bool { return s&bits != 0 }
@@ -218,7 +221,9 @@ func (c *Conn) Buffered() int {
 }
 
 // SetEvery changes the interval of this connection's ticks, in whole milliseconds, from its next
-// tick on; 0 ends them. It returns an error if d is out of the bounds of Options.Every.
+// tick on; 0 ends them. It returns an error if d is out of the bounds of Options.Every. The first tick is
+// due within d, at a new phase: connections that are changed in one go are spread over d, as those are that
+// open together.
 func (c *Conn) SetEvery(d time.Duration) error {
 	if err := checkEvery(d); err != nil {
 		return err

@@ -13,7 +13,8 @@
 //
 //	accept.go     connections come off a listener; where no descriptor is left, spares.go has one for
 //	              the words to turn them away with
-//	admit.go      those that may come in get a record and a loop
+//	admit.go      those that may come in get a record and a loop: address.go counts them by address,
+//	              bucket.go bounds their rate
 //	handshake.go  from the first byte to the upgrade: head.go reads what was asked for, judge.go
 //	              judges it by origin.go and extension.go, authorize.go asks the embedder, and
 //	              refusal.go says no

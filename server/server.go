@@ -43,6 +43,22 @@ type Server struct {
 	// MaxConns bounds the connections of any stage, those that Handler has too; one too many is told
 	// 503. 0 is what the descriptors allow.
 	MaxConns int
+	// MaxConnsPerAddress bounds the connections of one client address, of any stage; one too many is
+	// told 429. 0 is none, because behind a proxy all clients have one. What counts is the
+	// address that RemoteAddr says; unix sockets have none.
+	MaxConnsPerAddress int
+	// IPv4Prefix and IPv6Prefix are the length, in bits, of what MaxConnsPerAddress takes for one
+	// address. 0 is 32 and 64: an IPv6 client mostly has a network of 64 bits to itself.
+	IPv4Prefix, IPv6Prefix int
+	// MaxHandshakes bounds the connections that are not upgraded yet, nor handed to Handler; one too
+	// many is told 503. 0 is 8192.
+	MaxHandshakes int
+	// HandshakeRate bounds the connections that come in a second, over the whole server; past it they
+	// are told 503. 0 is none.
+	HandshakeRate int
+	// HandshakeBurst is how many may come at once before HandshakeRate counts. 0 is as many as may
+	// come in a second.
+	HandshakeBurst int
 	// MaxHeaderBytes bounds the head of a handshake or of the first plain request of a connection;
 	// a longer one is told 431. 0 is 8 KiB.
 	MaxHeaderBytes int
@@ -80,6 +96,9 @@ type Server struct {
 	ids                        atomic.Uint64
 	conns                      atomic.Int64
 	told                       atomic.Int64 // of conns, those that are there only to be told that they can't be
+	shaking                    atomic.Int64 // of conns, those whose handshake is under way
+	addresses                  addresses
+	pace                       bucket
 	spares                     spares
 	complaints                 [limits]complaint
 	complains                  atomic.Bool     // there is something to say of them
@@ -228,6 +247,10 @@ func (s *Server) open() error {
 	s.inbound.limit = orDefault(s.InboundBudget, defaultInboundBudget)
 	s.outbound.limit = orDefault(s.OutboundBudget, defaultOutboundBudget)
 	s.windows.limit = orDefault(s.WindowBudget, defaultWindowBudget)
+	s.addresses.set(s.MaxConnsPerAddress, orDefault(s.IPv4Prefix, defaultIPv4Prefix), orDefault(s.IPv6Prefix, defaultIPv6Prefix))
+	if s.HandshakeRate > 0 {
+		s.pace.set(s.HandshakeRate, orDefault(s.HandshakeBurst, s.HandshakeRate))
+	}
 	workers := orDefault(s.Workers, defaultWorkers)
 	s.pool.handlers = lane{srv: s, role: onHandlers, limit: workers}
 	s.pool.ticks = lane{srv: s, role: onTicks, limit: max(workers/8, 1)}
@@ -263,8 +286,14 @@ func (s *Server) open() error {
 func (s *Server) check() error {
 	switch {
 	case s.Loops < 0, s.Workers < 0, s.MaxConns < 0, s.MaxHeaderBytes < 0, s.HandshakeTimeout < 0,
-		s.CloseTimeout < 0, s.InboundBudget < 0, s.OutboundBudget < 0, s.WindowBudget < 0:
+		s.CloseTimeout < 0, s.InboundBudget < 0, s.OutboundBudget < 0, s.WindowBudget < 0,
+		s.MaxConnsPerAddress < 0, s.IPv4Prefix < 0, s.IPv6Prefix < 0, s.MaxHandshakes < 0,
+		s.HandshakeRate < 0, s.HandshakeBurst < 0:
 		return errors.New("server: negative limit in Server")
+	case s.IPv4Prefix > 32 || s.IPv6Prefix > 128:
+		return fmt.Errorf("server: prefixes of %d and %d bits, of addresses of 32 and 128", s.IPv4Prefix, s.IPv6Prefix)
+	case s.HandshakeRate > maxRate || s.HandshakeBurst > maxBurst:
+		return fmt.Errorf("server: HandshakeRate of more than %d a second, or HandshakeBurst of more than %d", maxRate, maxBurst)
 	case max(s.HandshakeTimeout, s.CloseTimeout, s.UserTimeout) > maxTimer:
 		return fmt.Errorf("server: timeout longer than %v", maxTimer)
 	}
@@ -299,6 +328,8 @@ func (s *Server) log() *slog.Logger {
 }
 
 func (s *Server) maxHeader() int { return orDefault(s.MaxHeaderBytes, defaultMaxHeader) }
+
+func (s *Server) maxHandshakes() int64 { return int64(orDefault(s.MaxHandshakes, defaultHandshakes)) }
 
 func (s *Server) handshakeTimeout() time.Duration {
 	return orDefault(s.HandshakeTimeout, defaultHandshakeTimeout)

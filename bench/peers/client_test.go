@@ -130,6 +130,11 @@ func (c *client) receive() (op ws.OpCode, message []byte, err error) {
 func (c *client) want(op ws.OpCode, message []byte) {
 	c.t.Helper()
 	gotOp, got, err := c.receive()
+	c.compare(gotOp, got, err, op, message)
+}
+
+func (c *client) compare(gotOp ws.OpCode, got []byte, err error, op ws.OpCode, message []byte) {
+	c.t.Helper()
 	if err != nil || gotOp != op || !bytes.Equal(got, message) {
 		c.t.Fatalf("got kind %d, %s, %v; want kind %d, %s", gotOp, short(got), err, op, short(message))
 	}
