@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"gonum.org/v1/plot/plotter"
+
+	"github.com/stillpool/stillpool/bench"
 )
 
 // withMillion are the results of testdata with those of many connections.
@@ -184,6 +186,21 @@ func TestPlottedNumbers(t *testing.T) {
 		if !near(got, x.want) {
 			t.Errorf("%s of %s is %v, want %v", x.line, x.figure.id, got, x.want)
 		}
+	}
+}
+
+// TestCurveEndsAtTheLastMessage: of a hundred messages no more is known than which was the latest.
+func TestCurveEndsAtTheLastMessage(t *testing.T) {
+	t.Parallel()
+	s := testResults(t).named("tick").Server("stillpool")
+	for i := range s.Rounds {
+		s.Rounds[i].Tick.Messages = 100
+	}
+	curve := curveOf(s, func(sample bench.Sample) ([]bench.CurvePoint, int64) {
+		return sample.Tick.Curve, sample.Tick.Messages
+	})
+	if last := curve[len(curve)-1]; math.Abs(last.X-2) > 1e-9 {
+		t.Errorf("it ends at %v, and not at the 99th percentile", last)
 	}
 }
 
