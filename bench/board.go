@@ -73,9 +73,7 @@ func (b *board) leave(next uint32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.present--
-	if !b.over {
-		b.miss(next, b.sent)
-	}
+	b.miss(next, b.sent)
 }
 
 // post gives the next message its number, and tells if it counts. There is none while too many are under

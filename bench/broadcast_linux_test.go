@@ -189,18 +189,32 @@ func TestBroadcastCountsFromWhenDue(t *testing.T) {
 	if a.unsent != 2 {
 		t.Errorf("%d were never sent, want 2", a.unsent)
 	}
-	if a.resumeAt(500 * ms); a.board.sent != 2 {
+}
+
+// TestBroadcastSendsToTheEnd is late by its own fault when the time is over.
+func TestBroadcastSendsToTheEnd(t *testing.T) {
+	a := newAssembly(t, BroadcastOptions{Options: Options{Conns: 1, Loops: 1}, Size: 20, Rate: 10})
+	a.now = 250 * ms
+	a.end(a.now)
+	if a.board.sent != 3 || a.unsent != 0 {
+		t.Errorf("%d are sent and %d never were", a.board.sent, a.unsent)
+	}
+	a.now = 900 * ms
+	if wait := a.step(a.now); wait != forever || a.board.sent != 3 {
 		t.Error("it sends after the end")
 	}
 }
 
-// resumeAt opens the connections again.
-func (a *assembly) resumeAt(now time.Duration) {
-	a.now = now
-	for i := range a.loop.conns {
-		a.loop.conns[i].state = open
+func TestBroadcastToALostConnectionIsMissing(t *testing.T) {
+	a := newAssembly(t, BroadcastOptions{Options: Options{Conns: 3, Loops: 1}, Size: 20, Rate: 10})
+	a.step(a.now)
+	for conn := range 2 {
+		if err := a.hear(conn, a.copy(0), 20); err != nil {
+			t.Fatal(err)
+		}
 	}
-	a.step(now)
+	a.lost(&a.loop.conns[2], a.now)
+	wantBoard(t, a.board, 1, 1, 0)
 }
 
 func TestBroadcastsAreKnownAtEverySplit(t *testing.T) {
@@ -251,7 +265,7 @@ func TestRush(t *testing.T) {
 		now, waited time.Duration
 	}{
 		{0, 10, 3}, {0, 20, 9}, {0, 30, 13}, // 20, of which it waited 10
-		{1, 100, 50}, {1, 110, 58}, {0, 150, 90}, {1, 120, 60}, // 20 and 10
+		{1, 100, 50}, {1, 110, 58}, {1, 120, 60}, {0, 150, 90}, // 20 and 10
 		{5, 200, 140}, // alone
 	} {
 		r.note(n.number, n.now*ms, n.waited*ms)

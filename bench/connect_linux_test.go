@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -109,6 +110,59 @@ func TestConnectInterrupted(t *testing.T) {
 	}
 }
 
+// TestConnectComesFromManyAddresses holds although so few at a time need only one.
+func TestConnectComesFromManyAddresses(t *testing.T) {
+	s := newTestServer(t)
+	connect(t, ConnectOptions{Options: quick(s.url("/ws"))})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hosts := map[string]bool{}
+	for c := range s.conns {
+		host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+		hosts[host] = true
+	}
+	if len(hosts) < 10 { // each of two loops has 10 of its own
+		t.Errorf("all came from %v", hosts)
+	}
+}
+
+// TestConnectResult adds up two rounds. What the server did in a pause counts for a connection, but not for
+// how busy it was.
+func TestConnectResult(t *testing.T) {
+	at := func(client, server time.Duration) reading { return reading{client: client, server: server} }
+	c := newConnectRun(ConnectOptions{Options: Options{Loops: 1}}, &run{server: &process{}})
+	for range 2 {
+		c.opening.add(100*ms, at(0, 0), at(80*ms, 30*ms), at(99*ms, 50*ms))
+		c.closing.add(50*ms, at(0, 0), at(10*ms, 5*ms), at(99*ms, 25*ms))
+	}
+	c.opened, c.closed, c.unclosed, c.rounds = 1000, 900, 50, 2
+	r := c.resultAfter(time.Second)
+	o, cl := r.Opening, r.Closing
+	if o.Opened != 1000 || !near(o.Seconds, 0.2) || !near(o.ConnsPerSec, 5000) || !near(o.ClientCPUUs, 160) || !near(o.ServerCPUUs, 100) {
+		t.Errorf("%+v", o)
+	}
+	if cl.Closed != 900 || cl.Unclosed != 50 || !near(cl.Seconds, 0.1) || !near(cl.ClientCPUUs, 20e3/950) || !near(cl.ServerCPUUs, 50e3/950) {
+		t.Errorf("%+v", cl)
+	}
+	if !near(r.Client.CPUPercent, 80) || !near(r.Server.CPUPercent, 30) || len(r.Warnings) != 0 {
+		t.Errorf("%v, %v, %v", r.Client, r.Server, r.Warnings)
+	}
+	c.opening.client = 190 * ms
+	if w := c.resultAfter(time.Second).Warnings; len(w) != 1 || !strings.Contains(w[0], "bottleneck") {
+		t.Errorf("a client that took 95%% of a core: %v", w)
+	}
+}
+
+// TestConnectEndsWithItsTime has a round that would take hours.
+func TestConnectEndsWithItsTime(t *testing.T) {
+	o := quick(newTestServer(t).url("/ws"))
+	o.Conns = 1_000
+	r := connect(t, ConnectOptions{Options: o, Rate: 0.1})
+	if r.Opening.Opened == 0 || r.Opening.Opened > 2*o.Loops || r.Rounds != 1 {
+		t.Errorf("%d opened in %d rounds", r.Opening.Opened, r.Rounds)
+	}
+}
+
 // newDialling is a loop that dials a server which does not answer, at a rate and a time that the test sets.
 func newDialling(t *testing.T, conns int, rate float64) (*loop, *dialled, *time.Duration) {
 	s := newTestServerOf(t, mute)
@@ -163,6 +217,7 @@ func TestOpeningCountsFromWhenDue(t *testing.T) {
 	if d.undialled != 2 {
 		t.Errorf("%d were not dialled, want 2", d.undialled)
 	}
+	l.burst = 10
 	if l.dialAll(); l.next != 2 {
 		t.Error("it dials after the end")
 	}

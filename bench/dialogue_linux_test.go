@@ -194,6 +194,18 @@ func TestLostConnectionGivesItsPlaceToAnother(t *testing.T) {
 	}
 }
 
+// TestLostAtARateCounts loses a connection with a message under way, at a fixed rate and without.
+func TestLostAtARateCounts(t *testing.T) {
+	for rate, want := range map[float64][]time.Duration{10: {50 * ms}, 0: nil} {
+		s := newStage(t, EchoOptions{Options: Options{Conns: 1}, Size: 16, Inflight: 1, Pipeline: 1, Rate: rate})
+		s.step(s.now)
+		s.now = 50 * ms
+		s.loop.conns[0].state = closed
+		s.lost(&s.loop.conns[0], s.now)
+		wantHistogram(t, "latency", s.latency, want...)
+	}
+}
+
 func TestAnswerThatNobodyAskedFor(t *testing.T) {
 	s := newStage(t, EchoOptions{Options: Options{Conns: 1}, Size: 16, Inflight: 1, Pipeline: 1})
 	if err := s.piece(&s.loop.conns[0], piece{op: ws.OpBinary, last: true}, 0); err != errUnasked {

@@ -66,6 +66,18 @@ func TestIdleOfTickedConnections(t *testing.T) {
 	}
 }
 
+func TestIdleCountsOnlyWhileMeasuring(t *testing.T) {
+	h := &held{}
+	for _, change := range []func(){func() {}, func() { h.begin(0) }, func() { h.end(0) }} {
+		change()
+		h.piece(nil, piece{last: true}, 0)
+		h.piece(nil, piece{}, 0)
+	}
+	if h.messages != 1 {
+		t.Errorf("%d messages, want 1", h.messages)
+	}
+}
+
 func TestIdleOptionsAreChecked(t *testing.T) {
 	for want, change := range map[string]func(*IdleOptions){
 		"process id": func(o *IdleOptions) { o.PID = 0 },

@@ -85,6 +85,33 @@ func TestSendKeepsWhatTheKernelDoesNotTake(t *testing.T) {
 	}
 }
 
+// TestGoodbyeIsNotForEver has a server that reads on after the client's close frame.
+func TestGoodbyeIsNotForEver(t *testing.T) {
+	o := quick(newTestServer(t).url("/stay")).withDefaults()
+	to, err := resolve(t.Context(), o.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := newFleet(to, o, 0, func(*loop, int) scenario { return bystander{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	if err := f.open(t.Context(), o.Conns, func(int) {}); err != nil {
+		t.Fatal(err)
+	}
+	if n := f.goodbye(10 * ms); n != o.Conns {
+		t.Errorf("%d were still there, want all %d", n, o.Conns)
+	}
+	f.each(func(l *loop) {
+		for i := range l.conns {
+			if l.conns[i].state != closed || l.closing != 0 {
+				t.Errorf("connection %d is in state %d, and %d are closing", i, l.conns[i].state, l.closing)
+			}
+		}
+	})
+}
+
 func TestTicksCountOnlyWhileMeasuring(t *testing.T) {
 	l := newTestLoop(t, Options{Conns: 1}, target{})
 	tick := l.scenario.(*ticked)

@@ -191,8 +191,8 @@ func (s *Server) newConn(fd int32, peer netip.AddrPort) *Conn {
 func (s *Server) come(c *Conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping.Load() {
-		return errShuttingDown
+	if s.Draining() {
+		return s.comeBackLater()
 	}
 	s.conns.Add(1)
 	if s.MaxConns > 0 && s.inUse() > int64(s.MaxConns) {

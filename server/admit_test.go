@@ -157,12 +157,12 @@ func TestHandshakeLimit(t *testing.T) {
 		verdict := make(chan error)
 		s.Handle("/asked", Options{Authorize: func(*http.Request) error { return <-verdict }})
 		addr := serve(t, s)
-		half := func() *peer {
+		half := func(nth int) *peer {
 			t.Helper()
-			before := s.Stats().Handshaking
+			await(t, "those before it are done", func() bool { return s.Stats().Handshaking == nth-1 })
 			p := dial(t, addr)
 			p.send(upgradeTo("/ws")[:20])
-			await(t, "it is counted", func() bool { return s.Stats().Handshaking == before+1 })
+			await(t, "it is counted", func() bool { return s.Stats().Handshaking == nth })
 			return p
 		}
 		full := func() {
@@ -171,15 +171,15 @@ func TestHandshakeLimit(t *testing.T) {
 			p.send(upgradeTo("/ws"))
 			p.wantRefusal(errManyHandshakes, map[string]string{"Retry-After": "1"})
 		}
-		one, _ := half(), half()
+		one, _ := half(1), half(2)
 		full()
 		one.send(upgradeTo("/ws")[20:])
 		one.upgraded()
-		gone := half()
+		gone := half(2)
 		full()
 		must(t, gone.conn.Close())
 		await(t, "it has gone", func() bool { return s.Stats().Handshaking == 1 })
-		wrong := half()
+		wrong := half(2)
 		full()
 		wrong.send([]byte("\n"))
 		wrong.wantRefusal(errBareLF, nil)
@@ -191,7 +191,7 @@ func TestHandshakeLimit(t *testing.T) {
 		full()
 		verdict <- nil
 		asked.upgraded()
-		half()
+		half(2)
 		if st := s.Stats(); st.TurnedAway != (TurnedAway{Handshakes: 4}) || st.Handshaking != 2 {
 			t.Errorf("%d handshakes, %+v", st.Handshaking, st.TurnedAway)
 		}

@@ -54,6 +54,7 @@ type Closing struct {
 func (c *Conn) conclude(why Closing) {
 	if x := c.extra(); x.end == nil {
 		x.end = &why
+		c.parted()
 	}
 }
 

@@ -26,7 +26,7 @@
 //	decompress.go what comes in compressed, by inflate.go
 //	tick.go       what is due by the clock: ticks and deadlines
 //	close.go      how a connection ends
-//	drain.go      how the server ends
+//	drain.go      how the server ends; goodbye.go spreads that over a time
 //
 // Connections come in by two other doors as well: http.go hands those that do not ask for an
 // endpoint to net/http, and takeover.go takes them from there. All bytes of a connection pass

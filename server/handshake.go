@@ -158,8 +158,8 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 		c.extra().value = a.value
 	}
 	ep.open.Add(1)
-	if c.loop.srv.stopping.Load() {
-		c.startClose(goingAway) // Shutdown may have looked at it before it was open
+	if c.loop.srv.Draining() {
+		c.startClose(c.loop.srv.goodbye()) // Shutdown may have looked at it before it was open
 	}
 	return true
 }

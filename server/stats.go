@@ -49,6 +49,7 @@ func (h *histogram) add(d time.Duration) {
 type Stats struct {
 	Conns       int    // now: connections of any stage, also before the upgrade
 	Handshaking int    // now: of Conns, those whose handshake is under way
+	Parting     int    // now: connections that Shutdown has yet to say goodbye to
 	Accepted    uint64 // connections that came, also those refused
 	Closed      uint64 // that had been upgraded
 	Handshakes  uint64 // refused: those that got an HTTP error
@@ -136,6 +137,7 @@ func (s *Server) Stats() Stats {
 	st := Stats{
 		Conns:        int(s.conns.Load()),
 		Handshaking:  int(s.shaking.Load()),
+		Parting:      int(s.goodbyes.untold.Load()),
 		InboundHeld:  s.inbound.used.Load(),
 		OutboundHeld: s.outbound.used.Load(),
 		WindowsHeld:  s.windows.used.Load(),
