@@ -13,7 +13,7 @@ func fullJobs() map[string]struct {
 	job    Job
 	sample Sample
 } {
-	measured := Common{Conns: 10, Open: 9, Server: &Use{CPUPercent: 50, CPUUsPerMessage: 3}, Memory: &Memory{BytesPerConn: 200}}
+	measured := Common{Conns: 10, Open: 9, Messages: 1, Server: &Use{CPUPercent: 50, CPUUsPerMessage: 3}, Memory: &Memory{BytesPerConn: 200}}
 	connected := &ConnectResult{Common: measured, Closing: Closing{ServerCPUUs: 7}}
 	connected.Opening.Failed, connected.Lost = map[string]int{"refused": 2}, map[string]int{"reset": 3}
 	return map[string]struct {
