@@ -52,7 +52,6 @@ type loop struct {
 	target   target
 	burst    int   // bound of opening
 	pace     *pace // of dialling; nil for as fast as burst allows
-	spread   bool  // dial from many addresses, however few there are at a time
 	timeout  time.Duration
 	maxOut   int // bytes that may wait for the kernel, a connection
 	scenario scenario
