@@ -181,6 +181,19 @@ func TestEchoLargerThanTheKernelHolds(t *testing.T) {
 	}
 }
 
+// TestEchoesThatDoNotComeAreLate at a fixed rate; in a closed loop they have no time.
+func TestEchoesThatDoNotComeAreLate(t *testing.T) {
+	s := newTestServer(t)
+	r := echo(t, EchoOptions{Options: quick(s.url("/stay")), Rate: 1_000})
+	if waited := stragglerTime.Microseconds(); r.Messages != 0 || r.Unanswered == 0 || r.Unsent == 0 || r.Latency.P50 < waited {
+		t.Errorf("%d messages, %d unanswered, %d unsent, latency: %v", r.Messages, r.Unanswered, r.Unsent, r.Latency)
+	}
+	r = echo(t, EchoOptions{Options: quick(s.url("/stay"))})
+	if r.Messages != 0 || r.Unanswered == 0 || len(r.Curve) > 0 {
+		t.Errorf("%d messages, %d unanswered, latency: %v", r.Messages, r.Unanswered, r.Latency)
+	}
+}
+
 func TestWrongEchoesAreFound(t *testing.T) {
 	s := newTestServer(t)
 	for _, path := range []string{"/garble", "/cut", "/twice"} {

@@ -52,6 +52,13 @@ func (l *loop) sayGoodbye() {
 	}
 }
 
+// hangUpAll closes whatever there is.
+func (l *loop) hangUpAll() {
+	for i := range l.conns {
+		l.hangUp(&l.conns[i])
+	}
+}
+
 // reset ends every connection at once and counts nothing. No port of this end rests afterwards.
 func (l *loop) reset() {
 	for i := range l.conns[:l.next] {
@@ -73,8 +80,10 @@ func (l *loop) hangUp(c *conn) {
 	if c.isOpening() {
 		l.opening--
 	}
-	c.state = closing
-	l.closing++
+	if c.state != closing {
+		c.state = closing
+		l.closing++
+	}
 	l.drop(c, nil)
 }
 
@@ -98,6 +107,7 @@ func (l *loop) drop(c *conn, why error) {
 		l.scenario.lost(c, l.clock())
 	case closing:
 		l.closing--
+		l.lastClosed = l.clock()
 	}
 }
 

@@ -39,6 +39,7 @@ func Send(int, []byte) (int, error)                   { return 0, ErrUnsupported
 func SendV(int, [][]byte) (int, error)                { return 0, ErrUnsupported }
 func Connect(netip.AddrPort, netip.Addr) (int, error) { return -1, ErrUnsupported }
 func ConnectError(int) error                          { return ErrUnsupported }
+func Spare() (int, error)                             { return -1, ErrUnsupported }
 func CloseWrite(int) error                            { return ErrUnsupported }
 func Shut(int) error                                  { return ErrUnsupported }
 func Close(int) error                                 { return ErrUnsupported }

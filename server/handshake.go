@@ -144,6 +144,7 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 		netpoll.SetSendBuffer(int(c.fd), n) // a bound that the kernel does not take is no reason to refuse
 	}
 	c.control(answer)
+	c.shaken()
 	c.ep, c.deflate = ep, a.deflate
 	c.state |= stOpen
 	c.every = uint32(ep.opts.Every.Milliseconds())
@@ -157,8 +158,8 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 		c.extra().value = a.value
 	}
 	ep.open.Add(1)
-	if c.loop.srv.stopping.Load() {
-		c.startClose(goingAway) // Shutdown may have looked at it before it was open
+	if c.loop.srv.Draining() {
+		c.startClose(c.loop.srv.goodbye()) // Shutdown may have looked at it before it was open
 	}
 	return true
 }
@@ -178,6 +179,7 @@ func (c *Conn) refuse(r *refusal) {
 		return
 	}
 	c.loop.stats.refusedHandshakes.Add(1)
+	c.shaken()
 	c.conclude(Closing{Cause: BadInput, Code: CodeAbnormal, Err: r})
 	c.control(r.response(time.Now()))
 	c.lastWords()

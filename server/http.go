@@ -7,8 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-
-	"github.com/stillpool/stillpool/netpoll"
 )
 
 // This file hands connections that do not ask for an endpoint to net/http, with the bytes that were
@@ -32,10 +30,11 @@ func newWeb(s *Server) *web {
 		ReadTimeout:       httpReadTimeout,
 		IdleTimeout:       httpIdleTimeout,
 		MaxHeaderBytes:    s.maxHeader(),
-		ConnState: func(_ net.Conn, state http.ConnState) {
+		ConnState: func(conn net.Conn, state http.ConnState) {
 			// It has counted since it was accepted.
 			if state == http.StateClosed || state == http.StateHijacked {
-				s.left()
+				s.gone(conn.(*prefixed))
+				s.descriptorFreed()
 			}
 		},
 		ErrorLog: slog.NewLogLogger(s.log().Handler(), slog.LevelWarn),
@@ -70,6 +69,9 @@ func (c *Conn) toHTTP(w *worker, raw, rest []byte) {
 	}
 	fd := int(c.fd)
 	c.fd = -1
+	p := &prefixed{prefix: prefix, ip: c.ip, counted: c.state.has(stCounted)}
+	c.state &^= stCounted
+	c.giveBack()
 	c.state |= stGone | stDead
 	w.stage = c.state
 	c.mu.Unlock()
@@ -77,18 +79,18 @@ func (c *Conn) toHTTP(w *worker, raw, rest []byte) {
 	c.loop.remove(c)
 	c.loop.poll.Remove(fd)
 	srv := c.loop.srv
-	conn, err := netpoll.NetConn(fd)
-	if err != nil {
-		srv.left()
+	var err error
+	if p.Conn, err = srv.spares.netConn(fd); err != nil {
+		srv.gone(p)
 		srv.log().Warn("connection not handed to the HTTP handler", "remote", c.RemoteAddr(), "error", err)
 		return
 	}
 	srv.goroutines.Add(1)
 	go func() {
 		defer srv.goroutines.Done()
-		if !srv.web.give(&prefixed{Conn: conn, prefix: prefix}) {
-			conn.Close()
-			srv.left()
+		if !srv.web.give(p) {
+			p.Close()
+			srv.gone(p)
 		}
 	}()
 }
@@ -153,7 +155,17 @@ func (s *Server) closeWeb() {
 // prefixed is a connection of which some bytes were read already.
 type prefixed struct {
 	net.Conn
-	prefix []byte
+	prefix  []byte
+	ip      addressKey
+	counted bool // in Server.addresses, for ip
+}
+
+// gone takes a connection that net/http had out of all counts.
+func (s *Server) gone(p *prefixed) {
+	if p.counted {
+		s.addresses.leave(p.ip)
+	}
+	s.left()
 }
 
 // Read implements net.Conn.

@@ -19,6 +19,11 @@ const (
 
 	defaultUserTimeout = 30 * time.Second
 
+	// defaultHandshakes are as many whose heads can hold a quarter of defaultInboundBudget.
+	defaultHandshakes = 8192 // Server.MaxHandshakes
+	defaultIPv4Prefix = 32
+	defaultIPv6Prefix = 64 // what an IPv6 client has to itself (RFC 6177 section 2)
+
 	defaultMaxMessage     = 1 << 20
 	defaultMessageTimeout = time.Minute
 	defaultWriteTimeout   = 10 * time.Second
@@ -57,6 +62,8 @@ const (
 	minEvery = time.Millisecond
 	// maxMaxMessage leaves room to reckon with what a message may become.
 	maxMaxMessage = 1 << 40
+	// maxRate keeps the time between two handshakes well above the nanosecond that it is reckoned in.
+	maxRate, maxBurst = 1_000_000, 1 << 30
 	// maxTimer is the longest interval or timeout that the wheel can hold.
 	maxTimer = 20 * 24 * time.Hour
 )

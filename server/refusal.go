@@ -62,9 +62,12 @@ var (
 
 // What is not the request's fault.
 var (
-	errTooManyConns = comeBack("too many connections")
-	errShuttingDown = comeBack("server is shutting down")
-	errNoRoom       = refused(http.StatusServiceUnavailable, "server out of memory for handshakes")
+	errTooManyConns   = comeBack("too many connections")
+	errManyHandshakes = comeBack("too many handshakes under way")
+	errTooFast        = comeBack("too many handshakes a second")
+	errNoDescriptors  = comeBack("server out of descriptors")
+	errShuttingDown   = comeBack("server is shutting down")
+	errNoRoom         = refused(http.StatusServiceUnavailable, "server out of memory for handshakes")
 )
 
 // notAllowed says what is: RFC 9110 section 15.5.6.
@@ -79,11 +82,17 @@ func upgradeRequired(reason string) *refusal {
 	}}
 }
 
+// errAddressFull is not 503, by which balancers take a server out of use, because of one client that
+// has too many (RFC 6585 section 4).
+var errAddressFull = &refusal{status: http.StatusTooManyRequests, reason: "too many connections from your address", header: retrySoon}
+
 // comeBack is for what passes by itself: a place is free as soon as somebody leaves, and another
 // server may stand where this one ends. A second is the least that Retry-After can say.
 func comeBack(reason string) *refusal {
-	return &refusal{status: http.StatusServiceUnavailable, reason: reason, header: http.Header{"Retry-After": {"1"}}}
+	return &refusal{status: http.StatusServiceUnavailable, reason: reason, header: retrySoon}
 }
+
+var retrySoon = http.Header{"Retry-After": {"1"}}
 
 // to is r as the answer to a request that begins so: one to HEAD has no body (RFC 9110 section 9.3.2).
 func (r *refusal) to(request []byte) *refusal {

@@ -15,6 +15,8 @@ type counters struct {
 	badInput, panics        atomic.Uint64
 	deposed                 atomic.Uint64
 	refusedHandshakes       atomic.Uint64
+	turned                  [limits]atomic.Uint64
+	rests                   atomic.Uint64
 	deflatedIn, deflatedOut atomic.Uint64
 	saidIn, saidOut         atomic.Uint64
 	deflateSkipped          atomic.Uint64
@@ -45,12 +47,17 @@ func (h *histogram) add(d time.Duration) {
 
 // Stats are counts since the server was made, but for those that are said to be of now.
 type Stats struct {
-	Conns      int    // now: connections of any stage, also before the upgrade
-	Accepted   uint64 // connections that came, also those refused
-	Closed     uint64 // that had been upgraded
-	Handshakes uint64 // refused: those that got an HTTP error
-	BadInput   uint64 // connections that broke the protocol or a limit
-	Panics     uint64 // of handlers
+	Conns       int    // now: connections of any stage, also before the upgrade
+	Handshaking int    // now: of Conns, those whose handshake is under way
+	Parting     int    // now: connections that Shutdown has yet to say goodbye to
+	Accepted    uint64 // connections that came, also those refused
+	Closed      uint64 // that had been upgraded
+	Handshakes  uint64 // refused: those that got an HTTP error
+	BadInput    uint64 // connections that broke the protocol or a limit
+	Panics      uint64 // of handlers
+
+	TurnedAway TurnedAway // of Accepted, those that a limit of the server was against
+	Rests      uint64     // times that accepting rested, with no descriptor left to turn anybody away with
 
 	MessagesIn  uint64 // whole messages from peers
 	MessagesOut uint64 // frames taken for peers, sent or queued
@@ -78,6 +85,15 @@ type Stats struct {
 	Inflates    Lane   // now: its share for inflating long messages
 	Authorizing Lane   // now: its share for Options.Authorize
 	Deposed     uint64 // times that a handler overstayed, and its loop went to another goroutine
+}
+
+// TurnedAway counts connections by the bound that they met.
+type TurnedAway struct {
+	Descriptors uint64 // the process had none left
+	Conns       uint64 // Server.MaxConns
+	Address     uint64 // Server.MaxConnsPerAddress
+	Handshakes  uint64 // Server.MaxHandshakes
+	Rate        uint64 // Server.HandshakeRate
 }
 
 // Lane is the state of a share of the worker pool.
@@ -120,6 +136,8 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 func (s *Server) Stats() Stats {
 	st := Stats{
 		Conns:        int(s.conns.Load()),
+		Handshaking:  int(s.shaking.Load()),
+		Parting:      int(s.goodbyes.untold.Load()),
 		InboundHeld:  s.inbound.used.Load(),
 		OutboundHeld: s.outbound.used.Load(),
 		WindowsHeld:  s.windows.used.Load(),
@@ -155,7 +173,10 @@ func (st *Stats) add(c *counters) {
 		{&st.BytesIn, &c.bytesIn}, {&st.BytesOut, &c.bytesOut},
 		{&st.Ticks, &c.ticks}, {&st.Skipped, &c.skipped}, {&st.Refused, &c.refused},
 		{&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
-		{&st.Handshakes, &c.refusedHandshakes},
+		{&st.Handshakes, &c.refusedHandshakes}, {&st.Rests, &c.rests},
+		{&st.TurnedAway.Descriptors, &c.turned[limitDescriptors]}, {&st.TurnedAway.Conns, &c.turned[limitConns]},
+		{&st.TurnedAway.Address, &c.turned[limitAddress]}, {&st.TurnedAway.Handshakes, &c.turned[limitHandshakes]},
+		{&st.TurnedAway.Rate, &c.turned[limitRate]},
 		{&st.DeflatedIn, &c.deflatedIn}, {&st.DeflatedOut, &c.deflatedOut},
 		{&st.InflatedIn, &c.saidIn}, {&st.InflatedOut, &c.saidOut}, {&st.DeflateSkipped, &c.deflateSkipped},
 	} {

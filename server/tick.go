@@ -37,6 +37,8 @@ func (c *Conn) expire(now wheel.Time) {
 		c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrWriteTimeout})
 	case c.halfReceived() && !now.Before(c.began+c.messageTimeout()):
 		c.messageExpired(now)
+	case c.state.has(stParting) && !now.Before(c.partsAt()):
+		c.startClose(c.loop.srv.goodbye())
 	case c.listens() && !now.Before(c.heard+c.idleTimeout()):
 		c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
 	}
@@ -146,6 +148,9 @@ func (c *Conn) placeSooner() {
 	}
 	if c.halfReceived() {
 		until(c.began + c.messageTimeout())
+	}
+	if c.state.has(stParting) {
+		until(c.partsAt())
 	}
 	if c.listens() {
 		until(c.heard + c.idleTimeout())

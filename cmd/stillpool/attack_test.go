@@ -55,6 +55,8 @@ func TestAttackFlags(t *testing.T) {
 		{"bench attack --addr 127.0.0.1:1 --control 192.0.2.1:80", bench.ErrNotLoopback.Error()},
 		{"bench attack --addr 127.0.0.1:1 --kinds bomb,rudeness", `"rudeness"`},
 		{"bench attack --addr 127.0.0.1:1 --conns 3", "connection refused"},
+		{"bench attack --url ws://127.0.0.1:1/elsewhere --conns 3", "connection refused"},
+		{"bench tick --url ws://127.0.0.1:1/elsewhere --conns 3", "connection refused"},
 	} {
 		status, out, errs := ran(strings.Fields(c.args)...)
 		if status != exitFailed || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, c.want) {

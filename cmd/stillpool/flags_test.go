@@ -34,6 +34,8 @@ var flagTable = []struct {
 	{"addr", "Addr", "localhost:8080", ":9000", ":9000"},
 	{"every", "Every", time.Second, "250ms", 250 * time.Millisecond},
 	{"write-timeout", "WriteTimeout", 10 * time.Second, "3s", 3 * time.Second},
+	{"drain-time", "DrainTime", time.Duration(0), "1m", time.Minute},
+	{"drain-code", "DrainCode", 1001, "1012", 1012},
 	{"max-conns", "MaxConns", 0, "1000000", 1_000_000},
 	{"loops", "Loops", 0, "3", 3},
 	{"workers", "Workers", 0, "64", 64},
@@ -45,6 +47,7 @@ var flagTable = []struct {
 	{"log-format", "LogFormat", "text", "json", "json"},
 	{"profile", "Profile", "", "heap", "heap"},
 	{"profile-dir", "ProfileDir", ".", "/tmp/x", "/tmp/x"},
+	{"pprof", "Pprof", "", ":6060", ":6060"},
 }
 
 func TestFlagsAndEnvironment(t *testing.T) {
@@ -133,11 +136,14 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"unknown poller", "", "serve --poller kqueue", exitUsage, "--poller"},
 		{"unknown level", "", "serve --log-level loud", exitUsage, "--log-level"},
 		{"unknown profile", "", "serve --profile disk", exitUsage, "--profile"},
+		{"bad pprof", "", "serve --pprof nonsense", exitUsage, "--pprof"},
+		{"pprof without a port", "", "serve --pprof localhost:", exitUsage, "--pprof"},
 		{"malformed origin", "", "serve --addr 127.0.0.1:0 --origins https://", exitUsage, "https://"},
 		{"bad environment", "STILLPOOL_EVERY=soon", "serve", exitUsage, "STILLPOOL_EVERY"},
 		{"bad choice in environment", "STILLPOOL_POLLER=kqueue", "serve", exitUsage, "kqueue"},
 		{"bad level in environment", "STILLPOOL_LOG_LEVEL=loud", "serve", exitUsage, "loud"},
 		{"taken port", "", "serve --addr " + taken.Addr().String(), exitFailed, taken.Addr().String()},
+		{"taken pprof port", "", "serve --addr 127.0.0.1:0 --pprof " + taken.Addr().String(), exitFailed, "--pprof: listen tcp " + taken.Addr().String()},
 		{"bad address", "", "serve --addr nonsense", exitFailed, "nonsense"},
 		{"profile folder is a file", "", "serve --addr 127.0.0.1:0 --profile cpu --profile-dir " + file, exitFailed, file},
 		{"profile folder in a file", "", "serve --addr 127.0.0.1:0 --profile heap --profile-dir " + file + "/x", exitFailed, file},
