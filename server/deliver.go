@@ -47,7 +47,7 @@ func (c *Conn) frames(w *worker, p []byte, own bool) {
 		c.setCork(false)
 	}
 	if w.stage.has(stAnswered) {
-		c.weighAnswer(w, pong && len(p) == 0 && d.idle())
+		c.weighAnswer(w, pong)
 	}
 	if len(p) > 0 && w.stage.has(stCloseTaken|stLinger|stDead) {
 		c.behindClose(w)

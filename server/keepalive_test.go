@@ -117,6 +117,7 @@ func TestKeepaliveDefault(t *testing.T) {
 		for _, path := range []string{"/", "/never"} {
 			open(t, addr, path)
 			c := j.want(t, "open").conn
+			quietly(t, c, func() { c.loop.sooner(c.slot, s.now()) }) // as that of the handshake's deadline comes up, and finds nothing due
 			await(t, path+" has its place", func() bool {
 				c.mu.Lock()
 				defer c.mu.Unlock()
@@ -125,10 +126,6 @@ func TestKeepaliveDefault(t *testing.T) {
 				due, ok := c.loop.wheel.Due(c.slot)
 				return !ok && path == "/never" || ok && due == nextPing(c.id, c.heard, ticksOf(defaultKeepalive))
 			})
-			// The place of the handshake's deadline comes up first, and finds nothing due.
-			c.mu.Lock()
-			c.loop.sooner(c.slot, s.now())
-			c.mu.Unlock()
 		}
 	})
 }
@@ -258,16 +255,21 @@ func full(t *testing.T, s *Server) (*peer, *Conn, journal) {
 	s.Handle("/", j.keep(Options{PongTimeout: time.Hour, Keepalive: time.Hour, WriteTimeout: -1, SendBuffer: 4096, Overflow: DropMessage}))
 	p := openWith(t, serve(t, s), "/", 4096)
 	c := j.want(t, "open").conn
+	fillUp(c)
+	return p, c, j
+}
+
+func fillUp(c *Conn) {
 	for outcome := Sent; outcome != Refused; {
 		outcome, _ = c.Write(Binary, make([]byte, 64<<10))
 	}
-	return p, c, j
 }
 
 // TestKeepaliveLeavesSlowReaders: while something waits, no ping does.
 func TestKeepaliveLeavesSlowReaders(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
-		_, c, _ := full(t, s)
+		_, c, _ := local(t, s, Options{Keepalive: time.Hour, WriteTimeout: -1, SendBuffer: 4096, Overflow: DropMessage})
+		fillUp(c)
 		long := silentFor(c, time.Hour)
 		await(t, "it is left in peace", func() bool { return long.Before(c.heardAt()) })
 		if n := c.loop.srv.Stats().Pings; n > 0 {
@@ -286,6 +288,7 @@ func TestIdleBesideKeepalive(t *testing.T) {
 			parts  [][]byte
 		}{
 			{"the pong", false, [][]byte{frame(ws.OpPong, "")}},
+			{"the pong, twice", true, [][]byte{frame(ws.OpPong, ""), frame(ws.OpPong, "")}},
 			{"the pong and a message", true, [][]byte{frame(ws.OpPong, ""), frame(ws.OpText, "x")}},
 			{"a message and the pong", true, [][]byte{frame(ws.OpText, "x"), frame(ws.OpPong, "")}},
 			{"the pong and half a message", true, [][]byte{frame(ws.OpPong, ""), fragment(ws.OpText, false, "x")}},
