@@ -55,6 +55,7 @@ func Connect(ctx context.Context, o ConnectOptions) (*ConnectResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.target.many = true
 	c := newConnectRun(o, r)
 	began := time.Now()
 	if err := c.measure(ctx); err != nil {
@@ -124,6 +125,7 @@ func (c *connectRun) round(ctx context.Context, progress func(int)) (err error) 
 		return err
 	}
 	defer r.fleet.close()
+	r.target.first += c.options.Conns // the next round goes on with other addresses
 	if c.rounds == 0 {
 		if err := r.weigh(&r.memory.Before); err != nil {
 			return err

@@ -17,7 +17,6 @@ type dialled struct {
 }
 
 func newDialled(l *loop, o ConnectOptions) *dialled {
-	l.spread = true
 	if o.Rate > 0 {
 		l.pace = &pace{rate: o.Rate / float64(o.Loops)}
 	}

@@ -52,7 +52,6 @@ type loop struct {
 	target   target
 	burst    int   // bound of opening
 	pace     *pace // of dialling; nil for as fast as burst allows
-	spread   bool  // dial from many addresses, however few there are at a time
 	timeout  time.Duration
 	maxOut   int // bytes that may wait for the kernel, a connection
 	scenario scenario
@@ -64,6 +63,7 @@ type loop struct {
 	buf     []byte
 	want    int // how many of conns to dial
 	next    int // the first that was not dialled yet
+	settled int // the first that may be opening
 	opening int // how many are being opened
 	opened  int // and have been, whatever became of them
 	closing int
