@@ -319,6 +319,23 @@ func TestIdleBesideKeepalive(t *testing.T) {
 	})
 }
 
+// TestKeepaliveCatchesUp: the times that are held against each other stay near each other, though only
+// one of them moves for years.
+func TestKeepaliveCatchesUp(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		_, c, _ := local(t, s, Options{Keepalive: time.Hour, IdleTimeout: 10 * time.Hour})
+		quietly(t, c, func() {
+			c.alive = c.heard - ticksOf(10*time.Hour)
+			c.loop.sooner(c.slot, s.now())
+		})
+		await(t, "it has caught up", func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.alive == c.heard
+		})
+	})
+}
+
 // TestIdleThoughItAnswers: so a peer that does no more than answer pings is idle.
 func TestIdleThoughItAnswers(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
