@@ -99,6 +99,7 @@ func (a *acceptor) batch(l *loop) (more bool, err error) {
 func (a *acceptor) pause() slog.Level {
 	a.srv.exhausted.Store(true)
 	if !a.paused.Swap(true) {
+		a.loop.stats.acceptPauses.Add(1)
 		time.AfterFunc(acceptPause, a.resume)
 	}
 	if time.Since(a.complained) < complainEvery {
@@ -136,6 +137,7 @@ func (s *Server) admit(fd int, peer netip.AddrPort) error {
 	over := s.MaxConns > 0 && n > int64(s.MaxConns)
 	if over && n > int64(s.MaxConns+s.MaxConns/8+64) {
 		// Even those that are being told take descriptors; past a bound the rest is not told.
+		c.loop.stats.handshakes[RefusedFull].Add(1)
 		s.left()
 		return netpoll.Close(fd)
 	}
@@ -143,6 +145,7 @@ func (s *Server) admit(fd int, peer netip.AddrPort) error {
 		c.state = stTurn // nobody else may serve it before it is refused
 	}
 	if err := c.loop.add(c); err != nil {
+		c.loop.stats.abandoned.Add(1)
 		netpoll.Close(fd)
 		s.left()
 		return err

@@ -35,7 +35,7 @@ func newWeb(s *Server) *web {
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			// It has counted since it was accepted.
 			if state == http.StateClosed || state == http.StateHijacked {
-				s.left()
+				s.leftHTTP()
 			}
 		},
 		ErrorLog: slog.NewLogLogger(s.log().Handler(), slog.LevelWarn),
@@ -73,13 +73,15 @@ func (c *Conn) toHTTP(w *worker, raw, rest []byte) {
 	c.state |= stGone | stDead
 	w.stage = c.state
 	c.mu.Unlock()
+	srv := c.loop.srv
+	c.loop.stats.stages[handshaking].Add(-1)
+	srv.plain.Add(1)
 	c.dropInbound()
 	c.loop.remove(c)
 	c.loop.poll.Remove(fd)
-	srv := c.loop.srv
 	conn, err := netpoll.NetConn(fd)
 	if err != nil {
-		srv.left()
+		srv.leftHTTP()
 		srv.log().Warn("connection not handed to the HTTP handler", "remote", c.RemoteAddr(), "error", err)
 		return
 	}
@@ -88,9 +90,15 @@ func (c *Conn) toHTTP(w *worker, raw, rest []byte) {
 		defer srv.goroutines.Done()
 		if !srv.web.give(&prefixed{Conn: conn, prefix: prefix}) {
 			conn.Close()
-			srv.left()
+			srv.leftHTTP()
 		}
 	}()
+}
+
+// leftHTTP is left for a connection that net/http had.
+func (s *Server) leftHTTP() {
+	s.plain.Add(-1)
+	s.left()
 }
 
 // give tells whether http.Server took the connection.

@@ -260,6 +260,9 @@ func lifeServeFew(t *testing.T, b netpoll.Backend) {
 		time.Sleep(3 * acceptPause)
 		fmt.Printf("\nbatches and rests %d %d\n", batches()-before, time.Since(start)/acceptPause)
 	}
+	if srv.Stats().AcceptPauses == 0 {
+		t.Error("no rest of accepting was counted")
+	}
 	lifeMust(t, srv.Shutdown(lifeContext(t)))
 	fmt.Print("\nended well\n")
 }

@@ -25,6 +25,7 @@ type loop struct {
 	until               wheel.Time
 	acceptors           []*acceptor
 
+	beat  atomic.Pointer[beat] // what the loop was asked and did not answer yet, see health.go
 	watch watch
 	stats counters
 }
@@ -205,6 +206,9 @@ func (l *loop) gather(s *shift) bool {
 	l.takeEvents(s, s.events[:n])
 	l.takeQueue(s)
 	l.mu.Unlock()
+	if b := l.beat.Load(); b != nil {
+		l.answer(b)
+	}
 	s.next.start()
 	if len(s.items) > 0 {
 		l.watch.arm()
@@ -276,6 +280,13 @@ func (l *loop) enqueue(c *Conn) {
 	l.wakeIf(l.sleeping)
 }
 
+// waiting is how many connections wait for another turn.
+func (l *loop) waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue)
+}
+
 // rouse ends the loop's sleep, for those who left word elsewhere. Any goroutine may call it.
 func (l *loop) rouse() {
 	l.mu.Lock()
@@ -303,6 +314,7 @@ func (l *loop) wakeIf(wake bool) {
 // add makes c known to the loop, which may serve it, and end it, before add returns. When it fails,
 // c is as good as finished, but for its descriptor.
 func (l *loop) add(c *Conn) error {
+	l.stats.stages[handshaking].Add(1)
 	l.mu.Lock()
 	c.slot = l.table.add(c)
 	l.mu.Unlock()
@@ -315,6 +327,7 @@ func (l *loop) add(c *Conn) error {
 	err := l.poll.Add(int(c.fd), c.token(), netpoll.Read)
 	if err != nil {
 		c.state |= stGone | stDead
+		l.stats.stages[c.stage()].Add(-1)
 		l.remove(c)
 	}
 	return err

@@ -79,11 +79,13 @@ type Server struct {
 	squeezing                  turnstile // long messages that are being deflated or inflated
 	ids                        atomic.Uint64
 	conns                      atomic.Int64
-	exhausted                  atomic.Bool     // an acceptor rests for want of a descriptor
-	stopping                   atomic.Bool     // Shutdown or Close was called
-	sealed                     atomic.Bool     // since then the last acceptor has ended: no connection comes any more
-	cut                        atomic.Bool     // Close was called, or the time of Shutdown is over
-	wanted                     context.Context // until Shutdown or Close: what a handshake waits for
+	plain                      atomic.Int64                  // of conns, those that net/http has
+	refusedOutside             [RefusalReasons]atomic.Uint64 // handshakes that net/http had
+	exhausted                  atomic.Bool                   // an acceptor rests for want of a descriptor
+	stopping                   atomic.Bool                   // Shutdown or Close was called
+	sealed                     atomic.Bool                   // since then the last acceptor has ended: no connection comes any more
+	cut                        atomic.Bool                   // Close was called, or the time of Shutdown is over
+	wanted                     context.Context               // until Shutdown or Close: what a handshake waits for
 	unwanted                   context.CancelFunc
 
 	begin     sync.Once
@@ -96,6 +98,7 @@ type Server struct {
 	acceptors  map[*acceptor]bool
 	web        *web
 	idle       chan struct{} // closed when, after stopping, no connection is left
+	ended      chan struct{} // closed when the loops end
 	goroutines sync.WaitGroup
 	handling   handling
 	inside     atomic.Int64 // handlers that are inside Shutdown
@@ -231,7 +234,7 @@ func (s *Server) open() error {
 	s.pool.questions = lane{srv: s, role: onQuestions, limit: workers}
 	s.squeezing.limit = int32(s.pool.inflates.limit)
 	s.acceptors = make(map[*acceptor]bool)
-	s.idle = make(chan struct{})
+	s.idle, s.ended = make(chan struct{}), make(chan struct{})
 	var loops []*loop
 	for range orDefault(s.Loops, max(1, runtime.GOMAXPROCS(0)/2)) {
 		l, err := newLoop(s)
@@ -250,6 +253,8 @@ func (s *Server) open() error {
 	for _, l := range loops {
 		l.start()
 	}
+	s.goroutines.Add(1)
+	go s.pulse()
 	return nil
 }
 
