@@ -5,10 +5,16 @@ FUZZTIME    ?= 10s
 FUZZFLAGS   ?=
 ARGS        ?=
 
+# What make profile profiles.
+MODE     ?= cpu
+SCENARIO ?= tick
+CONNS    ?= 9000
+DURATION ?= 10s
+
 # Modules of their own, so that who embeds package server does not inherit what they need.
 MODULES = . bench/peers cmd/stillpool/browsertest server/interop
 
-.PHONY: help run test bench profile fuzz lint build chromium node
+.PHONY: help run test bench check profile fuzz lint build chromium node
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -46,8 +52,12 @@ bench: build ## Stillpool beside its peers and beside a bare write loop, in abou
 	bin/peers compare tick --stillpool-bin bin/stillpool --servers stillpool,floor,gws,gorilla --rounds 3 $(ARGS)
 	bin/peers compare echo --stillpool-bin bin/stillpool --servers stillpool,gws,gorilla --rounds 3 $(ARGS)
 
-profile: build ## CPU profile of the server under 9,000 ticked connections: its top, and where the file is
-	bench/profile.sh bin/stillpool
+check: build ## hold Stillpool against its budgets beside its peers, in about half an hour (less: make check ARGS=--quick)
+	cd bench/peers && go build -o ../../bin/peers .
+	bin/stillpool bench check $(ARGS)
+
+profile: build ## profile the server: MODE=cpu|heap|… SCENARIO=tick|echo|… CONNS=9000 DURATION=10s ARGS="--size 1024"
+	bin/stillpool bench profile --mode=$(MODE) $(SCENARIO) --conns=$(CONNS) --duration=$(DURATION) $(ARGS)
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@for p in $$(go list ./...); do \

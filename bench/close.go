@@ -46,6 +46,26 @@ func (l *loop) sayGoodbye() {
 	}
 }
 
+// hangUpAll closes whatever there is.
+func (l *loop) hangUpAll() {
+	for i := range l.conns {
+		l.hangUp(&l.conns[i])
+	}
+}
+
+// reset ends every connection at once and counts nothing. No port of this end rests afterwards.
+func (l *loop) reset() {
+	for i := range l.conns[:l.next] {
+		c := &l.conns[i]
+		if c.state != closed && c.fd >= 0 {
+			_ = l.poller.Remove(int(c.fd)) // it may never have been added
+			_ = netpoll.Reset(int(c.fd))
+			c.fd = -1
+		}
+		l.hangUp(c)
+	}
+}
+
 // hangUp closes without ceremony, and counts nothing.
 func (l *loop) hangUp(c *conn) {
 	if c.state == unused || c.state == closed {
@@ -54,8 +74,10 @@ func (l *loop) hangUp(c *conn) {
 	if c.state == connecting || c.state == upgrading {
 		l.opening--
 	}
-	c.state = closing
-	l.closing++
+	if c.state != closing {
+		c.state = closing
+		l.closing++
+	}
 	l.drop(c, nil)
 }
 
@@ -79,6 +101,7 @@ func (l *loop) drop(c *conn, why error) {
 		l.scenario.lost(c, l.clock())
 	case closing:
 		l.closing--
+		l.lastClosed = l.clock()
 	}
 }
 

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -14,8 +15,17 @@ type Comparison struct {
 	Started time.Time `json:"started"`
 	Machine Machine   `json:"machine"`
 	Job     Job       `json:"job"` // without the addresses
-	// Servers are in the order in which they were measured in each round.
+	// Point is set if this is one of several comparisons that differ in one thing.
+	Point *Point `json:"point,omitempty"`
+	// Servers are in the order in which they are shown; Order is that in which they were measured.
 	Servers []Contestant `json:"servers"`
+}
+
+// Point is the place of a comparison in a series, as one of several rates.
+type Point struct {
+	Series    string  `json:"series"`    // its name, as echo-rate
+	Parameter string  `json:"parameter"` // in which its comparisons differ, with the unit
+	Value     float64 `json:"value"`
 }
 
 // Contestant is a server of a comparison and what was measured of it, a sample a round.
@@ -23,7 +33,29 @@ type Contestant struct {
 	Name     string   `json:"name"`
 	Version  string   `json:"version,omitempty"`
 	Settings string   `json:"settings,omitempty"` // how it is served, in a line
-	Rounds   []Sample `json:"rounds"`
+	Rounds   []Sample `json:"rounds"`             // those that it came through
+	// Failures are the rounds of which there is no sample.
+	Failures []Failure `json:"failures,omitempty"` // in order
+}
+
+// Failure is a round that a server did not come through.
+type Failure struct {
+	Round  int    `json:"round"` // from 1
+	Reason string `json:"reason"`
+}
+
+// Order is in which order n servers are measured in a round, counted from 0. Who comes first, or right
+// after a certain other one, may have it easier, as on a machine that was idle before; so each round
+// begins with another server and goes the other way round than the one before. Then each comes first
+// equally often, and of any two each is before the other equally often: over twice as many rounds as
+// there are servers, and of two servers over two.
+func Order(n, round int) []int {
+	order := make([]int, n)
+	step := 1 - 2*(round%2)
+	for i := range order {
+		order[i] = ((round+i*step)%n + n) % n
+	}
+	return order
 }
 
 // Server finds a contestant by its name; nil if it is not there.
@@ -36,13 +68,33 @@ func (c *Comparison) Server(name string) *Contestant {
 	return nil
 }
 
-// Spread is the median of some values, and the least and the greatest of them.
-type Spread struct{ Median, Min, Max float64 }
+// Round is the number of the round that Rounds[i] is of, from 1.
+func (c *Contestant) Round(i int) int {
+	round := i + 1
+	for _, f := range c.Failures { // in order
+		if f.Round <= round {
+			round++
+		}
+	}
+	return round
+}
 
-// SpreadOf sorts values. None give the zero Spread.
+// Spread is the median of some values, and the least and the greatest of them; all NaN if there are
+// none.
+type Spread struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+// Known is false if there was nothing to make a Spread of.
+func (s Spread) Known() bool { return !math.IsNaN(s.Median) }
+
+// SpreadOf sorts values, and leaves out those that are NaN.
 func SpreadOf(values []float64) Spread {
+	values = slices.DeleteFunc(values, math.IsNaN)
 	if len(values) == 0 {
-		return Spread{}
+		return Spread{math.NaN(), math.NaN(), math.NaN()}
 	}
 	slices.Sort(values)
 	n := len(values)

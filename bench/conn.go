@@ -50,7 +50,11 @@ func (l *loop) dial() {
 	*c = conn{index: uint32(l.next), fd: -1, state: connecting, since: l.clock()}
 	l.next++
 	l.opening++
-	fd, err := netpoll.Connect(l.target.addr, l.target.source(int(c.index), len(l.conns)))
+	source := l.target.source(int(c.index), len(l.conns))
+	if l.spread {
+		source = l.target.spread(int(c.index))
+	}
+	fd, err := netpoll.Connect(l.target.addr, source)
 	if err != nil {
 		l.drop(c, err)
 		return
@@ -159,6 +163,7 @@ func (l *loop) answered(c *conn, p []byte) error {
 	l.opening--
 	l.opened++
 	l.lastOpened = l.now
+	l.scenario.opened(c)
 	l.tried()
 	if n < len(p) {
 		return l.received(c, p[n:])

@@ -19,6 +19,7 @@ var (
 // Messages go out over the connections in turn: the one that has waited longest since its last
 // answer comes next, so that all of them are used, however few messages are under way.
 type echoed struct {
+	bystander
 	loop     *loop
 	payload  *payload
 	pipeline int
@@ -188,6 +189,7 @@ func (e *echoed) answered(c *conn, d *dialogue, now time.Duration) {
 
 func (e *echoed) lost(c *conn, now time.Duration) {
 	d := &e.dialogues[c.index]
+	e.countUnanswered(c.index, now)
 	open := d.sent - d.answered
 	d.answered = d.sent
 	e.inflight -= int(open)
@@ -209,15 +211,24 @@ func (e *echoed) missing() int64 {
 	return n
 }
 
-// countWaiting adds to the latency how long the messages without an answer have waited by now. It is
-// the least that theirs can be, and without them a server that answers nobody would look quick.
-func (e *echoed) countWaiting(now time.Duration) {
-	for i, d := range e.dialogues {
-		for seq := d.answered; seq != d.sent; seq++ {
-			if due := *e.intendedOf(uint32(i), seq); e.measuring(due) {
-				record(e.latency, now-due)
-			}
+// countUnanswered adds to the latency how long the messages of a connection that have no answer have
+// waited by now. At a fixed rate that is the least that theirs can be, and without them a server that
+// answers nobody would look quick. In a closed loop what comes in time depends on what did not, so that
+// no such sum says anything.
+func (e *echoed) countUnanswered(conn uint32, now time.Duration) {
+	d := &e.dialogues[conn]
+	for seq := d.answered; e.pace != nil && seq != d.sent; seq++ {
+		if due := *e.intendedOf(conn, seq); e.measuring(due) {
+			record(e.latency, now-due)
 		}
+	}
+}
+
+// countWaiting does that for all messages that are left when nobody waits any longer, those that were due
+// and never sent among them. It is for a fixed rate.
+func (e *echoed) countWaiting(now time.Duration) {
+	for i := range e.dialogues {
+		e.countUnanswered(uint32(i), now)
 	}
 	for unsent := *e.pace; unsent.sent < e.pace.sent+e.unsent; unsent.sent++ {
 		record(e.latency, now-unsent.due())
@@ -232,13 +243,16 @@ func echoResult(o EchoOptions, r *run) *EchoResult {
 	latency, delay := newHistogram(), newHistogram()
 	r.fleet.each(func(l *loop) {
 		e := l.scenario.(*echoed)
+		if e.pace != nil {
+			e.countWaiting(l.clock())
+		}
 		latency.Merge(e.latency)
 		delay.Merge(e.delay)
 		res.Messages += e.messages
 		res.Unanswered += e.unanswered + int64(e.inflight)
 		res.Unsent += e.unsent
 	})
-	res.Latency = percentilesOf(latency)
+	res.Latency, res.Curve = percentilesOf(latency), curveOf(latency)
 	if o.Rate > 0 {
 		p := percentilesOf(delay)
 		res.SendDelay = &p

@@ -23,6 +23,9 @@ type fleet struct {
 	reached chan struct{} // capacity 1: tried has come up to goal
 }
 
+// progressPeriod is how often progress is shown.
+const progressPeriod = 100 * time.Millisecond
+
 // scenarioOf makes the part of a scenario for the i-th loop.
 type scenarioOf func(l *loop, i int) scenario
 
@@ -88,13 +91,38 @@ func (f *fleet) each(fn func(*loop)) {
 
 // open raises the number of connections to n and returns when each of them has opened or failed.
 func (f *fleet) open(ctx context.Context, n int, progress func(tried int)) error {
+	f.ask(n)
+	return f.await(ctx, progress)
+}
+
+// ask lets the loops dial until there are n connections.
+func (f *fleet) ask(n int) {
 	f.goal.Store(int64(n))
 	for i, l := range f.loops {
-		l.do(func() { l.want = share(n, len(f.loops), i) })
+		l.do(func() {
+			l.want = share(n, len(f.loops), i)
+			if l.pace != nil {
+				l.pace.start = l.clock()
+			}
+		})
 	}
-	ticker := time.NewTicker(100 * time.Millisecond)
+}
+
+// curtail dials no more.
+func (f *fleet) curtail() {
+	n := 0
+	f.each(func(l *loop) {
+		l.want = l.next
+		n += l.want
+	})
+	f.goal.Store(int64(n))
+}
+
+// await returns when each connection that was asked for has opened or failed.
+func (f *fleet) await(ctx context.Context, progress func(tried int)) error {
+	ticker := time.NewTicker(progressPeriod)
 	defer ticker.Stop()
-	for f.tried.Load() < int64(n) {
+	for f.tried.Load() < f.goal.Load() {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -106,7 +134,7 @@ func (f *fleet) open(ctx context.Context, n int, progress func(tried int)) error
 			}
 		}
 	}
-	progress(n)
+	progress(int(f.tried.Load()))
 	return nil
 }
 
@@ -133,6 +161,7 @@ type census struct {
 	lost       map[string]int
 	bytesIn    int64
 	lastOpened time.Duration
+	lastClosed time.Duration
 }
 
 func (f *fleet) census() census {
@@ -141,6 +170,7 @@ func (f *fleet) census() census {
 		c.opened += l.opened
 		c.bytesIn += l.bytesIn
 		c.lastOpened = max(c.lastOpened, l.lastOpened)
+		c.lastClosed = max(c.lastClosed, l.lastClosed)
 		addAll(c.failed, l.failed)
 		addAll(c.lost, l.lost)
 	})
@@ -157,18 +187,31 @@ func addAll(to, from map[string]int) {
 	}
 }
 
-// close says goodbye to the server, waits a moment for its answers, and ends the loops.
-func (f *fleet) close() {
+// goodbye closes all connections as RFC 6455 says in section 7.1.1: each gets a close frame, and it is
+// for the server to close first, so that what TCP keeps of a closed connection for a minute does not
+// take the ports of the client. It answers how many the server had not closed after a moment; those the
+// client closes.
+func (f *fleet) goodbye() (unclosed int) {
 	f.each((*loop).sayGoodbye)
 	deadline := time.Now().Add(goodbyeTime)
-	for time.Now().Before(deadline) {
-		left := 0
-		f.each(func(l *loop) { left += l.closing })
-		if left == 0 {
+	for {
+		unclosed = 0
+		f.each(func(l *loop) { unclosed += l.closing })
+		if unclosed == 0 {
+			return 0
+		}
+		if time.Now().After(deadline) {
 			break
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+	f.each((*loop).hangUpAll)
+	return unclosed
+}
+
+// close says goodbye to the server and ends the loops.
+func (f *fleet) close() {
+	f.goodbye()
 	f.each(func(l *loop) { l.stopped = true })
 	for _, l := range f.loops {
 		<-l.ended

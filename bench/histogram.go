@@ -38,3 +38,32 @@ func percentilesOf(h *hdrhistogram.Histogram) Percentiles {
 		Max:  h.Max(),
 	}
 }
+
+// CurvePoint is a point of a distribution: so many percent of the times were at most so long.
+type CurvePoint struct {
+	Percentile float64 `json:"percentile"`
+	US         int64   `json:"us"` // microseconds
+}
+
+// curvePercentiles are even up to 90, and from there on seven in each tenth of what is left: on an axis
+// that is logarithmic in the distance from 100 they lie close enough for a smooth line.
+var curvePercentiles = []float64{
+	0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75, 80, 85, 90,
+	92, 94, 95, 96, 97, 98, 99,
+	99.2, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9,
+	99.92, 99.94, 99.95, 99.96, 99.97, 99.98, 99.99,
+	99.992, 99.994, 99.995, 99.996, 99.997, 99.998, 99.999,
+	100,
+}
+
+// curveOf is the whole distribution; nil if there is none.
+func curveOf(h *hdrhistogram.Histogram) []CurvePoint {
+	if h.TotalCount() == 0 {
+		return nil
+	}
+	curve := make([]CurvePoint, len(curvePercentiles))
+	for i, us := range h.ValueAtPercentilesSlice(curvePercentiles) {
+		curve[i] = CurvePoint{curvePercentiles[i], us}
+	}
+	return curve
+}

@@ -8,16 +8,22 @@ import (
 // Job is one scenario with its options: just one field is set. It travels as JSON to a client that
 // runs as a process of its own.
 type Job struct {
-	Tick   *TickOptions   `json:"tick,omitempty"`
-	Echo   *EchoOptions   `json:"echo,omitempty"`
-	Attack *AttackOptions `json:"attack,omitempty"`
+	Tick      *TickOptions      `json:"tick,omitempty"`
+	Echo      *EchoOptions      `json:"echo,omitempty"`
+	Broadcast *BroadcastOptions `json:"broadcast,omitempty"`
+	Connect   *ConnectOptions   `json:"connect,omitempty"`
+	Idle      *IdleOptions      `json:"idle,omitempty"`
+	Attack    *AttackOptions    `json:"attack,omitempty"`
 }
 
 // Sample is the result of a Job: the field of the same name is set.
 type Sample struct {
-	Tick   *TickResult   `json:"tick,omitempty"`
-	Echo   *EchoResult   `json:"echo,omitempty"`
-	Attack *AttackResult `json:"attack,omitempty"`
+	Tick      *TickResult      `json:"tick,omitempty"`
+	Echo      *EchoResult      `json:"echo,omitempty"`
+	Broadcast *BroadcastResult `json:"broadcast,omitempty"`
+	Connect   *ConnectResult   `json:"connect,omitempty"`
+	Idle      *IdleResult      `json:"idle,omitempty"`
+	Attack    *AttackResult    `json:"attack,omitempty"`
 }
 
 // Run does the job.
@@ -27,6 +33,12 @@ func (j Job) Run(ctx context.Context) (s Sample, err error) {
 		s.Tick, err = Tick(ctx, *j.Tick)
 	case j.Echo != nil:
 		s.Echo, err = Echo(ctx, *j.Echo)
+	case j.Broadcast != nil:
+		s.Broadcast, err = Broadcast(ctx, *j.Broadcast)
+	case j.Connect != nil:
+		s.Connect, err = Connect(ctx, *j.Connect)
+	case j.Idle != nil:
+		s.Idle, err = Idle(ctx, *j.Idle)
 	case j.Attack != nil:
 		s.Attack, err = Attack(ctx, *j.Attack)
 	default:
@@ -42,6 +54,12 @@ func (j Job) Scenario() string {
 		return "tick"
 	case j.Echo != nil:
 		return "echo"
+	case j.Broadcast != nil:
+		return "broadcast"
+	case j.Connect != nil:
+		return "connect"
+	case j.Idle != nil:
+		return "idle"
 	case j.Attack != nil:
 		return "attack"
 	}
@@ -60,6 +78,18 @@ func (j Job) At(addr string, pid int, control string) Job {
 		o := *j.Echo
 		o.URL, o.PID = "ws://"+addr+"/echo", pid
 		return Job{Echo: &o}
+	case j.Broadcast != nil:
+		o := *j.Broadcast
+		o.URL, o.PID = "ws://"+addr+"/broadcast", pid
+		return Job{Broadcast: &o}
+	case j.Connect != nil:
+		o := *j.Connect
+		o.URL, o.PID = "ws://"+addr+"/echo", pid
+		return Job{Connect: &o}
+	case j.Idle != nil:
+		o := *j.Idle
+		o.URL, o.PID = "ws://"+addr+"/echo", pid
+		return Job{Idle: &o}
 	case j.Attack != nil:
 		o := *j.Attack
 		o.URL, o.PID, o.ControlURL = "ws://"+addr+"/echo", pid, "ws://"+control+"/echo"
@@ -75,6 +105,12 @@ func (s Sample) Common() *Common {
 		return &s.Tick.Common
 	case s.Echo != nil:
 		return &s.Echo.Common
+	case s.Broadcast != nil:
+		return &s.Broadcast.Common
+	case s.Connect != nil:
+		return &s.Connect.Common
+	case s.Idle != nil:
+		return &s.Idle.Common
 	}
 	return nil
 }

@@ -53,6 +53,13 @@ func newLateness(every time.Duration, conns int) *lateness {
 	return &lateness{every: every, rows: make([]schedule, conns), late: newHistogram()}
 }
 
+// restart forgets everything, for a server that has another period from now on.
+func (l *lateness) restart(every time.Duration) {
+	l.every, l.missing, l.silent = every, 0, 0
+	clear(l.rows)
+	l.late.Reset()
+}
+
 // arrived takes a message of a connection. A connection's messages come in the order of time.
 func (l *lateness) arrived(conn uint32, at time.Duration) {
 	s := &l.rows[conn]

@@ -18,6 +18,8 @@ const forever time.Duration = -1
 
 // scenario is what a loop does with its open connections. All calls come from the loop.
 type scenario interface {
+	// opened tells of a connection whose upgrade was checked.
+	opened(c *conn)
 	// piece takes a piece of a data message that arrived at now. An error ends the connection.
 	piece(c *conn, p piece, now time.Duration) error
 	// lost tells that an open connection is gone. It must not close others: step may.
@@ -32,12 +34,25 @@ type scenario interface {
 	pending() int
 }
 
+// bystander is a scenario that does nothing; others embed it for what does not concern them.
+type bystander struct{}
+
+func (bystander) opened(*conn)                            {}
+func (bystander) piece(*conn, piece, time.Duration) error { return nil }
+func (bystander) lost(*conn, time.Duration)               {}
+func (bystander) step(time.Duration) time.Duration        { return forever }
+func (bystander) begin(time.Duration)                     {}
+func (bystander) end(time.Duration)                       {}
+func (bystander) pending() int                            { return 0 }
+
 // loop owns a part of the fleet's connections and serves them on one goroutine. Others reach it
 // through do only.
 type loop struct {
 	poller   netpoll.Poller
 	target   target
-	burst    int // bound of opening
+	burst    int   // bound of opening
+	pace     *pace // of dialling; nil for as fast as burst allows
+	spread   bool  // dial from many addresses, however few there are at a time
 	timeout  time.Duration
 	maxOut   int // bytes that may wait for the kernel, a connection
 	scenario scenario
@@ -54,8 +69,10 @@ type loop struct {
 	closing int
 	bytesIn int64
 	now     time.Duration // when the bytes at hand were read
+	waited  time.Duration // for events, in all
 
 	lastOpened time.Duration
+	lastClosed time.Duration  // of those that we closed
 	failed     map[string]int // why they did not open
 	lost       map[string]int // why they did not stay open
 
@@ -69,20 +86,21 @@ func (l *loop) run() {
 	defer close(l.ended)
 	defer l.poller.Close()
 	l.err = l.serveUntilStopped()
-	for i := range l.conns {
-		l.hangUp(&l.conns[i])
-	}
+	l.hangUpAll()
 }
 
 func (l *loop) serveUntilStopped() error {
 	events := make([]netpoll.Event, batch)
 	nextExpiry := l.clock()
 	for !l.stopped {
-		n, err := l.poller.Wait(events, l.prepare(&nextExpiry))
+		wait := l.prepare(&nextExpiry)
+		from := l.clock()
+		n, err := l.poller.Wait(events, wait)
 		if err != nil {
 			return err
 		}
 		l.now = l.clock()
+		l.waited += l.now - from
 		for _, ev := range events[:n] {
 			l.serve(ev)
 		}
@@ -98,14 +116,34 @@ func (l *loop) prepare(nextExpiry *time.Duration) time.Duration {
 		l.expire()
 		*nextExpiry = l.now + expirePeriod
 	}
-	for l.next < l.want && l.opening < l.burst {
-		l.dial()
-	}
-	wait := l.scenario.step(l.now)
-	if l.opening > 0 && (wait < 0 || wait > expirePeriod) {
-		return expirePeriod
+	nextDial := l.dialAll()
+	wait := sooner(l.scenario.step(l.now), nextDial)
+	if l.opening > 0 {
+		wait = sooner(wait, expirePeriod)
 	}
 	return wait
+}
+
+// dialAll dials those that are due and have room, and tells how long until another is due.
+func (l *loop) dialAll() time.Duration {
+	for l.next < l.want && l.opening < l.burst {
+		if l.pace != nil {
+			if now := l.clock(); l.pace.due() > now {
+				return l.pace.due() - now
+			}
+			l.pace.sent++
+		}
+		l.dial()
+	}
+	return forever
+}
+
+// sooner is the shorter of two waits, of which forever is the longest.
+func sooner(a, b time.Duration) time.Duration {
+	if a < 0 || b >= 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // obey runs what do has left.

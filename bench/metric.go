@@ -1,8 +1,13 @@
 package bench
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
-// Metric is a number that a sample of a scenario has.
+// Metric is a number that a sample of a scenario has. One that was not measured, as for want of the
+// server's process id or of its pprof, is NaN; that is never written to JSON, which has none, because
+// metrics are worked out from samples when they are needed.
 type Metric struct {
 	Name   string // as in JSON and in budgets: server_cpu
 	Title  string // as in tables, without the unit
@@ -18,7 +23,7 @@ type Metric struct {
 // Of is the metric's value in a sample of the scenario that it belongs to.
 func (m Metric) Of(s Sample) float64 { return m.of(s) }
 
-// Spread is that of all rounds of a server.
+// Spread is that of all rounds of a server in which it was measured.
 func (m Metric) Spread(c *Contestant) Spread {
 	var values []float64
 	for _, s := range c.Rounds {
@@ -37,6 +42,12 @@ func (j Job) Metrics() []Metric {
 		return tickMetrics
 	case j.Echo != nil:
 		return echoMetrics
+	case j.Broadcast != nil:
+		return broadcastMetrics
+	case j.Connect != nil:
+		return connectMetrics
+	case j.Idle != nil:
+		return idleMetrics
 	case j.Attack != nil:
 		return j.Attack.metrics()
 	}
@@ -55,16 +66,27 @@ func (c *Comparison) Metric(name string) (Metric, bool) {
 
 var (
 	serverCPU = Metric{Name: "server_cpu", Title: "server CPU a message", Unit: "µs", Digits: 2,
-		of: func(s Sample) float64 { return s.Common().Server.CPUUsPerMessage }}
+		of: ofServer(func(c *Common) float64 { return c.Server.CPUUsPerMessage })}
 	openCPU = Metric{Name: "open_cpu", Title: "server CPU to open a connection", Unit: "µs", Digits: 1,
-		of: func(s Sample) float64 { return s.Common().Opening.ServerCPUUs }}
+		of: ofServer(func(c *Common) float64 { return c.Opening.ServerCPUUs })}
 	memory = Metric{Name: "memory", Title: "memory a connection", Unit: "B",
-		of: func(s Sample) float64 { return s.Common().Memory.perConn() }}
+		of: ofServer(func(c *Common) float64 { return c.Memory.perConn() })}
 	gone = Metric{Name: "gone", Title: "connections failed or lost",
 		of: func(s Sample) float64 { return float64(s.Common().Conns - s.Common().Open) }}
 	clientCPU = Metric{Name: "client_cpu", Title: "client CPU", Unit: "% of a core", Neutral: true,
 		of: func(s Sample) float64 { return s.Common().Client.CPUPercent }}
 )
+
+// ofServer is for what takes the server's process id.
+func ofServer(value func(*Common) float64) func(Sample) float64 {
+	return func(s Sample) float64 {
+		c := s.Common()
+		if c.Server == nil {
+			return math.NaN()
+		}
+		return value(c)
+	}
+}
 
 var tickMetrics = []Metric{
 	serverCPU,
@@ -82,7 +104,7 @@ var echoMetrics = []Metric{
 		of: func(s Sample) float64 { return s.Echo.MessagesPerSecond }},
 	serverCPU,
 	{Name: "per_cpu", Title: "messages a second for each percent of a core", HigherIsBetter: true,
-		of: func(s Sample) float64 { return s.Echo.MessagesPerSecond / s.Echo.Server.CPUPercent }},
+		of: ofServer(func(c *Common) float64 { return c.MessagesPerSecond / c.Server.CPUPercent })},
 	{Name: "latency_p50", Title: "latency, median", Unit: "ms", Digits: 3,
 		of: func(s Sample) float64 { return millis(s.Echo.Latency.P50) }},
 	{Name: "latency_p99", Title: "latency, p99", Unit: "ms", Digits: 3,
@@ -90,6 +112,69 @@ var echoMetrics = []Metric{
 	{Name: "missing", Title: "messages unanswered or never sent",
 		of: func(s Sample) float64 { return float64(s.Echo.Unanswered + s.Echo.Unsent) }},
 	memory, openCPU, gone, clientCPU,
+}
+
+var broadcastMetrics = []Metric{
+	{Name: "first_p50", Title: "first receipt, median", Unit: "ms", Digits: 3,
+		of: func(s Sample) float64 { return millis(s.Broadcast.First.P50) }},
+	{Name: "median_p50", Title: "median receipt, median", Unit: "ms", Digits: 3,
+		of: func(s Sample) float64 { return millis(s.Broadcast.Median.P50) }},
+	{Name: "last_p50", Title: "last receipt, median", Unit: "ms", Digits: 3,
+		of: func(s Sample) float64 { return millis(s.Broadcast.Last.P50) }},
+	{Name: "last_p99", Title: "last receipt, p99", Unit: "ms", Digits: 3,
+		of: func(s Sample) float64 { return millis(s.Broadcast.Last.P99) }},
+	{Name: "server_cpu", Title: "server CPU a delivery", Unit: "µs", Digits: 2, of: serverCPU.of},
+	{Name: "missing", Title: "deliveries missing",
+		of: func(s Sample) float64 {
+			return float64(s.Broadcast.Missing + s.Broadcast.Unsent*int64(s.Broadcast.Conns))
+		}},
+	gone, clientCPU,
+}
+
+var connectMetrics = []Metric{
+	{Name: "rate", Title: "connections a second", HigherIsBetter: true,
+		of: func(s Sample) float64 { return s.Connect.Opening.ConnsPerSec }},
+	openCPU,
+	{Name: "close_cpu", Title: "server CPU to close a connection", Unit: "µs", Digits: 1,
+		of: func(s Sample) float64 {
+			if s.Connect.Server == nil {
+				return math.NaN()
+			}
+			return s.Connect.Closing.ServerCPUUs
+		}},
+	{Name: "open_p50", Title: "time to open, median", Unit: "ms", Digits: 3,
+		of: func(s Sample) float64 { return millis(s.Connect.Latency.P50) }},
+	{Name: "open_p99", Title: "time to open, p99", Unit: "ms", Digits: 3,
+		of: func(s Sample) float64 { return millis(s.Connect.Latency.P99) }},
+	{Name: "gone", Title: "connections failed or lost",
+		of: func(s Sample) float64 { return float64(sum(s.Connect.Opening.Failed) + sum(s.Connect.Lost)) }},
+	clientCPU,
+}
+
+var idleMetrics = []Metric{
+	{Name: "memory", Title: "memory a connection", Unit: "B",
+		of: func(s Sample) float64 { return s.Idle.PerConn.RSSBytes }},
+	{Name: "heap", Title: "of it heap", Unit: "B",
+		of: ofRuntime(func(r *RuntimePerConn) float64 { return r.HeapBytes })},
+	{Name: "stacks", Title: "of it stacks", Unit: "B",
+		of: ofRuntime(func(r *RuntimePerConn) float64 { return r.StackBytes })},
+	{Name: "runtime", Title: "of it the rest of the runtime", Unit: "B",
+		of: ofRuntime(func(r *RuntimePerConn) float64 { return r.RestBytes })},
+	{Name: "kernel", Title: "kernel memory of one end", Unit: "B",
+		of: func(s Sample) float64 { return s.Idle.PerConn.KernelBytes }},
+	{Name: "idle_cpu", Title: "server CPU while nothing happens", Unit: "% of a core", Digits: 2,
+		of: ofServer(func(c *Common) float64 { return c.Server.CPUPercent })},
+	gone,
+}
+
+// ofRuntime is for what takes the server's pprof.
+func ofRuntime(value func(*RuntimePerConn) float64) func(Sample) float64 {
+	return func(s Sample) float64 {
+		if r := s.Idle.PerConn.Runtime; r != nil {
+			return value(r)
+		}
+		return math.NaN()
+	}
 }
 
 // metrics are those of each attack; if there are several, their names begin with that of the kind.
@@ -117,10 +202,16 @@ func attackMetrics(prefix string, round int) []Metric {
 		of("p99_beside", "p99 beside", "ms", 3, func(r *Round) float64 { return millis(r.Beside.Latency.P99) }),
 		of("p99_of_alone", "p99, times of alone", "", 2, func(r *Round) float64 { _, p99 := r.Ratios(); return p99 }),
 		of("p99_of_control", "p99, times of control", "", 2, func(r *Round) float64 {
+			if r.Control == nil {
+				return math.NaN()
+			}
 			return float64(r.Beside.Latency.P99) / float64(r.Control.Latency.P99)
 		}),
 		of("harmed", "good clients harmed", "", 0, func(r *Round) float64 { return float64(r.Beside.Harm()) }),
 		of("peak", "memory more at the peak", "MB", 0, func(r *Round) float64 {
+			if r.Memory == nil {
+				return math.NaN()
+			}
 			return float64(r.Memory.PeakBytes-r.Memory.BeforeBytes) / 1e6
 		}),
 		of("server_cpu", "server CPU", "% of a core", 0, func(r *Round) float64 { return r.Beside.ServerCPUPercent }),

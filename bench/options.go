@@ -17,6 +17,9 @@ type Options struct {
 	Duration time.Duration `json:"duration_ns"`
 	// PID of the server, on this machine. With it, its processor time and memory are measured.
 	PID int `json:"pid,omitempty"`
+	// PprofURL is where a net/http/pprof server in the server's process listens: a host and port, or a
+	// URL. With it, [Idle] asks the runtime how its memory is divided.
+	PprofURL string `json:"pprof_url,omitempty"`
 	// SlopeFrom is the number of connections at which the server's memory is taken a first time, so
 	// that the growth from there to Conns tells what one connection costs apart from what a server
 	// costs by itself. The default is 3,000 if Conns is at least twice that, and else none; a

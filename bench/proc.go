@@ -40,6 +40,34 @@ func readField(path, name string) (int64, error) {
 	return n, nil
 }
 
+// kernelMemory is what the kernel holds now.
+func kernelMemory() (KernelMemory, error) {
+	const meminfo = "/proc/meminfo"
+	data, err := os.ReadFile(meminfo)
+	if err != nil {
+		return KernelMemory{}, err
+	}
+	k, err := parseKernelMemory(data)
+	if err != nil {
+		return k, fmt.Errorf("%s: %w", meminfo, err)
+	}
+	return k, nil
+}
+
+// parseKernelMemory takes what grows with sockets: most of it is in slabs, where sockets, their files and
+// their entries in epoll are.
+func parseKernelMemory(meminfo []byte) (k KernelMemory, err error) {
+	for _, field := range []struct {
+		name string
+		into *int64
+	}{{"Slab:", &k.Slab}, {"KernelStack:", &k.Stacks}, {"PageTables:", &k.PageTables}} {
+		if *field.into, err = parseField(meminfo, field.name); err != nil {
+			return KernelMemory{}, err
+		}
+	}
+	return k, nil
+}
+
 // parseField finds a line of the form "Rss:  1234 kB" and returns bytes.
 func parseField(data []byte, name string) (int64, error) {
 	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
@@ -50,8 +78,8 @@ func parseField(data []byte, name string) (int64, error) {
 		if len(f) != 3 || f[2] != "kB" {
 			return 0, fmt.Errorf("%s is not in kB: %q", name, lines.Text())
 		}
-		kB, err := strconv.ParseInt(f[1], 10, 64)
-		return kB << 10, err
+		kB, err := strconv.ParseUint(f[1], 10, 53) // so many bytes have room in an int64
+		return int64(kB) << 10, err
 	}
 	return 0, fmt.Errorf("no field %s", name)
 }

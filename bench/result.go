@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Common is the part of a result that both scenarios have.
+// Common is the part of a result that all scenarios but [Attack] have.
 type Common struct {
 	URL     string  `json:"url"`
 	Conns   int     `json:"conns"` // asked for
@@ -24,7 +24,7 @@ type Common struct {
 
 	DurationSeconds   float64 `json:"duration_seconds"`
 	Interrupted       bool    `json:"interrupted,omitempty"`
-	Messages          int64   `json:"messages"` // received while measuring
+	Messages          int64   `json:"messages"` // received while measuring; Connect has none
 	MessagesPerSecond float64 `json:"messages_per_second"`
 	ReceivedBytes     int64   `json:"received_bytes"` // headers of frames included
 
@@ -77,9 +77,10 @@ type TickResult struct {
 	EverySeconds float64 `json:"every_seconds"`
 	// MissingTicks were due while measuring and never came; SilentConns are open connections that
 	// got no message at all, whose ticks are not among them.
-	MissingTicks int64       `json:"missing_ticks"`
-	SilentConns  int         `json:"silent_conns"`
-	Lateness     Percentiles `json:"lateness"`
+	MissingTicks int64        `json:"missing_ticks"`
+	SilentConns  int          `json:"silent_conns"`
+	Lateness     Percentiles  `json:"lateness"`
+	Curve        []CurvePoint `json:"lateness_curve,omitempty"`
 }
 
 // EchoResult is what [Echo] measured.
@@ -91,13 +92,15 @@ type EchoResult struct {
 	RatePerSecond float64 `json:"rate_per_second,omitempty"`
 	WarmupSeconds float64 `json:"warmup_seconds"`
 	// Unanswered messages were sent and never came back. Unsent ones were due at the given rate,
-	// but when measuring ended no connection had been free for them; neither are in Latency.
+	// but when measuring ended no connection had been free for them.
 	Unanswered int64 `json:"unanswered"`
 	Unsent     int64 `json:"unsent"`
-	// Latency counts from sending, or at a given rate from when a message was due. SendDelay is
-	// how much of it had passed before the client sent, for its own slowness or for want of a free
-	// connection.
+	// Latency counts from sending, or at a given rate from when a message was due, so that it has no
+	// coordinated omission: Unanswered and Unsent messages are in it then with the time that they have
+	// waited. In a closed loop they are not, and a server that stalls is asked less. SendDelay is how much
+	// of it had passed before the client sent, for its own slowness or for want of a free connection.
 	Latency   Percentiles  `json:"latency"`
+	Curve     []CurvePoint `json:"latency_curve,omitempty"`
 	SendDelay *Percentiles `json:"send_delay,omitempty"`
 }
 
@@ -127,13 +130,18 @@ const (
 
 // warnings say why the result may be more about the client or its machine than about the server.
 func (r *run) warnings(client Use, took time.Duration) (all []string) {
-	if n := r.options.Loops; client.CPUPercent >= busyPercent*float64(n) {
-		all = append(all, fmt.Sprintf("the client was the bottleneck: it took %.0f%% of a core with %d loop(s)",
-			client.CPUPercent, n))
-	}
+	all = bottleneck(client, r.options.Loops)
 	if !r.interrupted && took > r.options.Duration+stallTime {
 		all = append(all, fmt.Sprintf("measuring took %.2f s instead of %.2f: the machine was too busy for the client",
 			took.Seconds(), r.options.Duration.Seconds()))
+	}
+	return all
+}
+
+func bottleneck(client Use, loops int) (all []string) {
+	if client.CPUPercent >= busyPercent*float64(loops) {
+		all = append(all, fmt.Sprintf("the client was the bottleneck: it took %.0f%% of a core with %d loop(s)",
+			client.CPUPercent, loops))
 	}
 	return all
 }
@@ -152,6 +160,10 @@ func (o *Opening) add(start, end reading) {
 	o.Seconds += max(0, end.census.lastOpened-start.at).Seconds()
 	o.clientCPU += end.client - start.client
 	o.serverCPU += end.server - start.server
+	o.withRatios()
+}
+
+func (o *Opening) withRatios() {
 	if o.Opened > 0 {
 		o.ConnsPerSec = float64(o.Opened) / o.Seconds
 		o.ClientCPUUs = micros(o.clientCPU) / float64(o.Opened)

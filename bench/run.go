@@ -15,6 +15,7 @@ const stragglerTime = 2 * time.Second
 // run is what all scenarios do in the same order: open, settle, weigh, measure, close.
 type run struct {
 	options Options
+	target  target
 	fleet   *fleet
 	server  *process // nil if its id is not known
 	client  *process
@@ -37,6 +38,18 @@ type reading struct {
 }
 
 func newRun(ctx context.Context, o Options, perConn int, of scenarioOf) (*run, error) {
+	r, err := prepareRun(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if r.fleet, err = newFleet(r.target, o, perConn, of); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// prepareRun makes a run without a fleet.
+func prepareRun(ctx context.Context, o Options) (*run, error) {
 	t, err := resolve(ctx, o.URL)
 	if err != nil {
 		return nil, err
@@ -44,15 +57,12 @@ func newRun(ctx context.Context, o Options, perConn int, of scenarioOf) (*run, e
 	if err := checkDescriptors(o.Conns); err != nil {
 		return nil, err
 	}
-	r := &run{options: o, client: &process{pid: os.Getpid()}}
+	r := &run{options: o, target: t, client: &process{pid: os.Getpid()}}
 	if o.PID != 0 {
 		r.server = &process{pid: o.PID}
 		if _, err := r.server.cpu(); err != nil {
 			return nil, fmt.Errorf("bench: processor time of process %d: %w", o.PID, err)
 		}
-	}
-	if r.fleet, err = newFleet(t, o, perConn, of); err != nil {
-		return nil, err
 	}
 	return r, nil
 }

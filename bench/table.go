@@ -52,21 +52,83 @@ func (r *EchoResult) WriteTable(w io.Writer) error {
 	return t.write(w)
 }
 
+// WriteTable writes the result for people.
+func (r *BroadcastResult) WriteTable(w io.Writer) error {
+	var t table
+	t.row("broadcast", "%s, %d bytes, %.6g a second to %d connections", r.URL, r.SizeBytes, r.RatePerSecond, r.Conns)
+	r.head(&t)
+	t.row("first receipt", "%s", r.First)
+	t.row("half of them", "%s", r.Median)
+	t.row("last receipt", "%s", r.Last)
+	t.row("of it unsent", "%s", r.SendDelay)
+	t.row("missing", "%d deliveries, %d messages never sent", r.Missing, r.Unsent)
+	r.tail(&t)
+	return t.write(w)
+}
+
+// WriteTable writes the result for people.
+func (r *ConnectResult) WriteTable(w io.Writer) error {
+	var t table
+	how := "as fast as they open"
+	if r.RatePerSecond > 0 {
+		how = fmt.Sprintf("%.6g a second", r.RatePerSecond)
+	}
+	t.row("connect", "%s, %d connections, %s, %d times in %.2f s%s", r.URL, r.Conns, how, r.Rounds, r.DurationSeconds, r.cut())
+	t.row("opened", "%d in %.2f s, %.0f/s", r.Opening.Opened, r.Opening.Seconds, r.Opening.ConnsPerSec)
+	r.trouble(&t)
+	t.row("time to open", "%s", r.Latency)
+	if r.DialDelay != nil {
+		t.row("of it undialled", "%s", r.DialDelay)
+		t.row("never dialled", "%d", r.Undialled)
+	}
+	t.row("closed", "%d by the server in %.2f s, %d by the client", r.Closing.Closed, r.Closing.Seconds, r.Closing.Unclosed)
+	if r.Server != nil {
+		t.row("server CPU", "%.1f µs to open a connection and %.1f to close it; %.1f%% of a core while opening",
+			r.Opening.ServerCPUUs, r.Closing.ServerCPUUs, r.Server.CPUPercent)
+	}
+	t.row("client CPU", "%.1f µs to open a connection and %.1f to close it; %.1f%% of a core while opening",
+		r.Opening.ClientCPUUs, r.Closing.ClientCPUUs, r.Client.CPUPercent)
+	r.warn(&t)
+	return t.write(w)
+}
+
+// WriteTable writes the result for people.
+func (r *IdleResult) WriteTable(w io.Writer) error {
+	var t table
+	t.row("idle", "%s", r.URL)
+	r.head(&t)
+	for _, s := range r.Steps {
+		t.row(fmt.Sprintf("%d connections", s.Conns), "%s", &s)
+	}
+	t.row("a connection", "%s", r.PerConn)
+	t.row("server CPU", "%.2f%% of a core; %.1f µs to open a connection", r.Server.CPUPercent, r.Opening.ServerCPUUs)
+	t.row("client CPU", "%.2f%% of a core", r.Client.CPUPercent)
+	r.warn(&t)
+	return t.write(w)
+}
+
 func (c *Common) head(t *table) {
 	o := c.Opening
 	t.row("opened", "%d of %d in %.2f s, %.0f/s", o.Opened, c.Conns, o.Seconds, o.ConnsPerSec)
-	if len(o.Failed) > 0 {
-		t.row("failed", "%s", reasons(o.Failed))
+	c.trouble(t)
+	t.row("messages", "%d in %.2f s%s, %.0f/s, %s", c.Messages, c.DurationSeconds, c.cut(),
+		c.MessagesPerSecond, size(float64(c.ReceivedBytes)))
+}
+
+func (c *Common) trouble(t *table) {
+	if len(c.Opening.Failed) > 0 {
+		t.row("failed", "%s", reasons(c.Opening.Failed))
 	}
 	if len(c.Lost) > 0 {
 		t.row("lost", "%s", reasons(c.Lost))
 	}
-	cut := ""
+}
+
+func (c *Common) cut() string {
 	if c.Interrupted {
-		cut = " (interrupted)"
+		return " (interrupted)"
 	}
-	t.row("messages", "%d in %.2f s%s, %.0f/s, %s", c.Messages, c.DurationSeconds, cut,
-		c.MessagesPerSecond, size(float64(c.ReceivedBytes)))
+	return ""
 }
 
 func (c *Common) tail(t *table) {
@@ -75,6 +137,10 @@ func (c *Common) tail(t *table) {
 		t.row("server memory", "%s", c.Memory)
 	}
 	t.row("client CPU", "%s", c.Client)
+	c.warn(t)
+}
+
+func (c *Common) warn(t *table) {
 	for _, warning := range c.Warnings {
 		t.row("WARNING", "%s", warning)
 	}
@@ -99,6 +165,24 @@ func (m *Memory) String() string {
 		s += fmt.Sprintf(", %.0f B from %d on", m.SlopeBytesPerConn, m.SlopeStart.Conns)
 	}
 	return s
+}
+
+// String shows what there is, resident and in the kernel.
+func (s *IdleStep) String() string {
+	text := size(float64(s.RSSBytes))
+	if m := s.Runtime; m != nil {
+		text += fmt.Sprintf(": heap %s, stacks %s, rest %s",
+			size(float64(m.HeapInuse)), size(float64(m.StackInuse)), size(float64(s.Rest())))
+	}
+	return text + "; kernel " + size(float64(s.Kernel.Total()))
+}
+
+func (p PerConn) String() string {
+	text := fmt.Sprintf("%.0f B", p.RSSBytes)
+	if r := p.Runtime; r != nil {
+		text += fmt.Sprintf(": heap %.0f, stacks %.0f, rest %.0f", r.HeapBytes, r.StackBytes, r.RestBytes)
+	}
+	return text + fmt.Sprintf("; kernel %.0f for this end (from %d connections on)", p.KernelBytes, p.FromConns)
 }
 
 // size shows bytes in the unit that fits.

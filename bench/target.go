@@ -23,6 +23,10 @@ type target struct {
 	host string // for the Host field
 	path string // and query
 	addr netip.AddrPort
+	// first is what the sources of the process begin with. Processes that open connections to one
+	// target together have different ones, and use all sources however few connections each has.
+	first int
+	many  bool
 }
 
 // resolve reads a ws:// URL and looks its host up.
@@ -67,7 +71,7 @@ func lookUp(ctx context.Context, host string) (netip.Addr, error) {
 // source is the address that the i-th of n connections comes from; the zero Addr leaves it to the
 // kernel.
 func (t target) source(i, n int) netip.Addr {
-	if n <= manyConns {
+	if n <= manyConns && !t.many {
 		return netip.Addr{}
 	}
 	return t.spread(i)
@@ -78,5 +82,5 @@ func (t target) spread(i int) netip.Addr {
 	if !t.addr.Addr().Is4() || !t.addr.Addr().IsLoopback() {
 		return netip.Addr{}
 	}
-	return netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + i%sourceCount)})
+	return netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + (t.first+i)%sourceCount)})
 }

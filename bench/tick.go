@@ -40,6 +40,7 @@ func Tick(ctx context.Context, o TickOptions) (*TickResult, error) {
 
 // ticked is the part of the scenario that one loop does.
 type ticked struct {
+	bystander
 	loop     *loop
 	lateness *lateness
 	counting bool
@@ -60,8 +61,6 @@ func (t *ticked) lost(c *conn, now time.Duration) {
 	}
 }
 
-func (t *ticked) step(time.Duration) time.Duration { return forever }
-
 func (t *ticked) begin(time.Duration) { t.counting = true }
 
 func (t *ticked) end(now time.Duration) {
@@ -73,8 +72,6 @@ func (t *ticked) end(now time.Duration) {
 	}
 }
 
-func (t *ticked) pending() int { return 0 }
-
 func tickResult(o TickOptions, r *run) *TickResult {
 	res := &TickResult{EverySeconds: o.Every.Seconds()}
 	late := newHistogram()
@@ -85,7 +82,7 @@ func tickResult(o TickOptions, r *run) *TickResult {
 		res.MissingTicks += t.lateness.missing
 		res.SilentConns += t.lateness.silent
 	})
-	res.Lateness = percentilesOf(late)
+	res.Lateness, res.Curve = percentilesOf(late), curveOf(late)
 	r.fill(&res.Common)
 	return res
 }

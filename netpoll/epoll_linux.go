@@ -232,10 +232,20 @@ func (p *epollPoller) ctl(name string, op, fd int, tok Token, want Interest) err
 	// The 64 bits of user data are the token, so an event needs no look-up by descriptor and a
 	// closed one can't be taken for its successor.
 	ev := unix.EpollEvent{Events: epollBits(want), Fd: int32(uint32(tok)), Pad: int32(uint32(tok >> 32))}
-	if err := unix.EpollCtl(p.fd, op, fd, &ev); err != nil {
-		return os.NewSyscallError("epoll_ctl "+name, err)
+	if errno := epollCtl(p.fd, op, fd, &ev); errno != 0 {
+		return os.NewSyscallError("epoll_ctl "+name, errno)
 	}
 	return nil
+}
+
+// epollCtl waits for nothing but locks of the kernel's, which are held for moments. Why it is a raw
+// call is told at Send.
+//
+//go:noinline
+func epollCtl(epfd, op, fd int, ev *unix.EpollEvent) syscall.Errno {
+	_, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epfd), uintptr(op), uintptr(fd),
+		uintptr(unsafe.Pointer(ev)), 0, 0)
+	return errno
 }
 
 // Close implements Poller.

@@ -21,10 +21,24 @@ type Listener struct {
 	closed   atomic.Bool
 }
 
-// Listen opens a TCP listener on addr, which reads as for net.Listen. With reusePort several
+// Listen opens a listener as [ListenTCP] does, and takes its descriptor.
+func Listen(addr string, reusePort bool) (*Listener, error) {
+	original, err := ListenTCP(addr, reusePort)
+	if err != nil {
+		return nil, err
+	}
+	l, err := FromListener(original)
+	if err != nil {
+		original.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// ListenTCP opens a TCP listener on addr, which reads as for net.Listen. With reusePort several
 // processes, or several listeners of one, may share the port (SO_REUSEPORT), and the kernel spreads
 // connections over them by hash.
-func Listen(addr string, reusePort bool) (*Listener, error) {
+func ListenTCP(addr string, reusePort bool) (net.Listener, error) {
 	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		if reusePort {
 			ctlErr := c.Control(func(fd uintptr) {
@@ -37,16 +51,7 @@ func Listen(addr string, reusePort bool) (*Listener, error) {
 		return err
 	}}
 	cfg.SetMultipathTCP(false) // its sockets cost more, and do not take every TCP option
-	original, err := cfg.Listen(context.Background(), "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	l, err := FromListener(original)
-	if err != nil {
-		original.Close()
-		return nil, err
-	}
-	return l, nil
+	return cfg.Listen(context.Background(), "tcp", addr)
 }
 
 // FromListener takes the descriptor of a listener of package net: TCP, unix, or inherited. Close of

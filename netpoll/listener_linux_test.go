@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,6 +33,33 @@ func TestAccept(t *testing.T) {
 	}
 	if fd, _, err := Accept(-1); fd != -1 || !errors.Is(err, unix.EBADF) {
 		t.Errorf("of no descriptor: %d, %v", fd, err)
+	}
+}
+
+// TestAcceptNeverBlocks: whoever hands a listener to a child process makes it a blocking one for all
+// who have a duplicate.
+func TestAcceptNeverBlocks(t *testing.T) {
+	t.Parallel()
+	l := listen(t, "127.0.0.1:0")
+	dup, err := l.original.(*net.TCPListener).File()
+	must(t, err)
+	defer dup.Close()
+	if dup.Fd(); !blocks(l.FD) {
+		t.Fatal("it does not, so this tests nothing")
+	}
+	accepted := make(chan error, 1)
+	go func() {
+		_, _, err := Accept(l.FD)
+		accepted <- err
+	}()
+	select {
+	case err := <-accepted:
+		if err != ErrWouldBlock {
+			t.Errorf("of nobody: %v", err)
+		}
+	case <-time.After(bound):
+		dial(t, l) // lets it go
+		t.Error("it blocks")
 	}
 }
 

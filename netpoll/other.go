@@ -31,6 +31,7 @@ func (a *Alarm) Close() error      { return ErrUnsupported }
 
 func NewAlarm() (*Alarm, error)                       { return nil, ErrUnsupported }
 func Listen(string, bool) (*Listener, error)          { return nil, ErrUnsupported }
+func ListenTCP(string, bool) (net.Listener, error)    { return nil, ErrUnsupported }
 func FromListener(net.Listener) (*Listener, error)    { return nil, ErrUnsupported }
 func Accept(int) (int, netip.AddrPort, error)         { return -1, netip.AddrPort{}, ErrUnsupported }
 func Recv(int, []byte) (int, error)                   { return 0, ErrUnsupported }

@@ -9,7 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,11 +19,15 @@ import (
 const (
 	startTime = 5 * time.Second // for a server to accept its first connection
 	endTime   = 3 * time.Second // for a child to end when asked to
+	deathTime = time.Second     // for a server that is dying to be dead
 )
 
-// serveFlags are what the server must be told; the peers and stillpool read them alike.
-func serveFlags(j bench.Job, addr string) []string {
+// serveFlags are what the server must be told; the peers and stillpool read them alike. pprof may be empty.
+func serveFlags(j bench.Job, addr, pprof string) []string {
 	flags := []string{"--addr", addr}
+	if pprof != "" {
+		flags = append(flags, "--pprof", pprof)
+	}
 	if j.Tick != nil {
 		flags = append(flags, "--every", j.Tick.Every.String())
 	}
@@ -38,49 +42,25 @@ func measure(ctx context.Context, c *contestant, j bench.Job) (bench.Sample, err
 	if err != nil {
 		return bench.Sample{}, err
 	}
-	defer end(server.Cmd)
+	defer server.end()
 	control := ""
 	if j.Attack != nil {
 		other, err := startServer(ctx, c, j)
 		if err != nil {
 			return bench.Sample{}, err
 		}
-		defer end(other.Cmd)
+		defer other.end()
 		control = other.addr
 	}
-	s, err := runClient(ctx, j.At(server.addr, server.Process.Pid, control))
+	j = j.At(server.addr, server.Process.Pid, control)
+	if j.Idle != nil {
+		j.Idle.PprofURL = server.pprof
+	}
+	s, err := runClient(ctx, j)
 	if ctx.Err() != nil {
-		return bench.Sample{}, errors.New("interrupted")
+		err = context.Cause(ctx)
 	}
-	if err != nil {
-		return bench.Sample{}, fmt.Errorf("%w\n%s", err, server.log.String())
-	}
-	return s, nil
-}
-
-// server is a server child.
-type server struct {
-	*exec.Cmd
-	addr string
-	log  tail
-}
-
-func startServer(ctx context.Context, c *contestant, j bench.Job) (*server, error) {
-	addr, err := freeAddr()
-	if err != nil {
-		return nil, err
-	}
-	s := &server{addr: addr}
-	s.Cmd = child(context.Background(), slices.Concat(c.command, serveFlags(j, addr))) // it ends after its client
-	s.Stdout, s.Stderr = &s.log, &s.log
-	if err := s.Start(); err != nil {
-		return nil, err
-	}
-	if err := awaitServer(ctx, addr); err != nil {
-		end(s.Cmd)
-		return nil, fmt.Errorf("%w\n%s", err, s.log.String())
-	}
-	return s, nil
+	return s, server.verdict(err)
 }
 
 // freeAddr asks the kernel for a port. Nothing keeps it until the server listens, but the kernel
@@ -103,14 +83,6 @@ func child(ctx context.Context, args []string) *exec.Cmd {
 	cmd.WaitDelay = endTime
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return cmd
-}
-
-// end asks a server to end and waits; one that does not is killed.
-func end(server *exec.Cmd) {
-	_ = server.Process.Signal(syscall.SIGTERM)
-	kill := time.AfterFunc(endTime, func() { _ = server.Process.Kill() })
-	defer kill.Stop()
-	_ = server.Wait() // it was told to end: how it did says nothing
 }
 
 func awaitServer(ctx context.Context, addr string) error {
@@ -138,14 +110,24 @@ func runClient(ctx context.Context, j bench.Job) (s bench.Sample, err error) {
 	if err != nil {
 		return s, err
 	}
+	var log clip
 	client := child(ctx, []string{self, "client"})
 	client.Stdin = bytes.NewReader(input)
-	client.Stderr = os.Stderr
+	client.Stderr = &log
 	output, err := client.Output()
 	if err != nil {
-		return s, fmt.Errorf("client: %w", err)
+		return s, clientError(err, log.String())
 	}
 	return s, json.Unmarshal(output, &s)
+}
+
+// clientError is what the client said, if it did.
+func clientError(err error, log string) error {
+	said, ok := strings.CutPrefix(strings.TrimSpace(log), "peers: error: ")
+	if ok {
+		return errors.New(said)
+	}
+	return fmt.Errorf("client: %w\n%s", err, log)
 }
 
 // clientCmd is the client child. It is not for people: they have stillpool bench.
@@ -171,17 +153,4 @@ func (*clientCmd) Run() error {
 		return err
 	}
 	return bench.WriteJSON(os.Stdout, s)
-}
-
-// tail keeps the end of what a child says, for the case that it fails.
-type tail struct{ bytes.Buffer }
-
-const tailSize = 4 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	n, err := t.Buffer.Write(p)
-	if extra := t.Len() - tailSize; extra > 0 {
-		t.Next(extra)
-	}
-	return n, err
 }

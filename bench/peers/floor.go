@@ -24,13 +24,14 @@ import (
 // In one burst nothing could be cheaper: the reader on the same machine falls behind, and need not be
 // woken any more. Spread over the period the same write costs more, because each burst finds the
 // processor asleep, its caches cold and the reader waiting to be woken.
-func serveFloor(addr string, bursts int) error {
-	ln, err := netpoll.Listen(addr, false)
+func serveFloor(s *settings, bursts int) error {
+	ln, err := netpoll.Listen(s.addr, false)
 	if err != nil {
 		return err
 	}
-	f := &floor{frame: ws.MustCompileFrame(ws.NewTextFrame([]byte(woohoo))), groups: make([][]int, bursts)}
-	go f.tick()
+	f := &floor{frame: gobwasFrame(ws.OpText, []byte(woohoo)), groups: make([][]int, bursts)}
+	s.count("ticked", f.len)
+	go f.tick(s.every)
 	for {
 		waitReadable(ln.FD, time.Hour)
 		for {
@@ -72,6 +73,15 @@ func (f *floor) admit(fd int) {
 	f.mu.Unlock()
 }
 
+func (f *floor) len() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, g := range f.groups {
+		n += len(g)
+	}
+	return n
+}
+
 func (f *floor) upgrade(fd int) bool {
 	waitReadable(fd, time.Second)
 	n, err := netpoll.Recv(fd, f.request[:])
@@ -104,7 +114,7 @@ func waitReadable(fd int, timeout time.Duration) {
 }
 
 // tick keeps a thread to itself, so that no hand-over between threads is counted as its cost.
-func (f *floor) tick() {
+func (f *floor) tick(every time.Duration) {
 	runtime.LockOSThread()
 	due := time.Now().Add(every)
 	for i := 0; ; i++ {

@@ -10,12 +10,16 @@ import (
 var gorillaUpgrader websocket.Upgrader
 
 // serveGorilla is the textbook form: the handler's goroutine reads, a second one writes, and each
-// connection has a ticker of its own.
-func serveGorilla(addr string) error {
-	return serveHTTP(addr, gorillaTick, gorillaEcho)
+// connection has a ticker of its own. Buffers are those that net/http had for the request.
+func serveGorilla(s *settings) error {
+	members := newRoster[*gorillaMember](s)
+	return serveHTTP(s,
+		func(w http.ResponseWriter, r *http.Request) { gorillaTick(w, r, s.every) },
+		gorillaEcho,
+		func(w http.ResponseWriter, r *http.Request) { gorillaBroadcast(w, r, members) })
 }
 
-func gorillaTick(w http.ResponseWriter, r *http.Request) {
+func gorillaTick(w http.ResponseWriter, r *http.Request, every time.Duration) {
 	c, err := gorillaUpgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return
@@ -23,7 +27,7 @@ func gorillaTick(w http.ResponseWriter, r *http.Request) {
 	defer c.Close()
 	done := make(chan struct{})
 	defer close(done)
-	go gorillaWrite(c, done)
+	go gorillaTicks(c, every, done)
 	for {
 		if _, _, err := c.ReadMessage(); err != nil {
 			return
@@ -31,7 +35,7 @@ func gorillaTick(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func gorillaWrite(c *websocket.Conn, done <-chan struct{}) {
+func gorillaTicks(c *websocket.Conn, every time.Duration, done <-chan struct{}) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
@@ -60,6 +64,63 @@ func gorillaEcho(w http.ResponseWriter, r *http.Request) {
 		}
 		if err := c.WriteMessage(op, message); err != nil {
 			return
+		}
+	}
+}
+
+// gorillaMember has a goroutine that writes what others left in its queue: the library allows one
+// writer at a time.
+type gorillaMember struct {
+	*websocket.Conn
+	queue chan *websocket.PreparedMessage
+}
+
+func gorillaBroadcast(w http.ResponseWriter, r *http.Request, members *roster[*gorillaMember]) {
+	c, err := gorillaUpgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	m := &gorillaMember{c, make(chan *websocket.PreparedMessage, memberQueue)}
+	members.join(m)
+	defer c.Close()
+	defer members.leave(m)
+	done := make(chan struct{})
+	defer close(done)
+	go m.write(done)
+	for {
+		op, message, err := c.ReadMessage()
+		if err != nil {
+			return
+		}
+		prepared, err := websocket.NewPreparedMessage(op, message)
+		if err != nil {
+			return
+		}
+		for _, m := range members.all() {
+			m.send(prepared)
+		}
+	}
+}
+
+// send never waits.
+func (m *gorillaMember) send(message *websocket.PreparedMessage) {
+	select {
+	case m.queue <- message:
+	default:
+		m.Close()
+	}
+}
+
+func (m *gorillaMember) write(done <-chan struct{}) {
+	for {
+		select {
+		case <-done:
+			return
+		case message := <-m.queue:
+			if err := m.WritePreparedMessage(message); err != nil {
+				m.Close()
+				return
+			}
 		}
 	}
 }

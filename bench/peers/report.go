@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/stillpool/stillpool/bench"
 )
@@ -22,28 +23,39 @@ func report(out io.Writer, result *bench.Comparison) error {
 		for i := range result.Servers {
 			c := &result.Servers[i]
 			s := m.Spread(c)
-			fmt.Fprintf(w, "  %-46s%12.*f%12.*f%12.*f%8s\n", c.Name+" "+c.Version,
-				m.Digits, s.Median, m.Digits, s.Min, m.Digits, s.Max, ratio(s.Median, first))
+			fmt.Fprintf(w, "  %-46s%12s%12s%12s%8s\n", c.Name+" "+c.Version,
+				number(s.Median, m.Digits), number(s.Min, m.Digits), number(s.Max, m.Digits), ratio(s.Median, first))
 		}
 	}
 	warn(w, result)
 	return w.Flush()
 }
 
-// warn repeats what the client said of its own runs.
+// warn repeats what the client said of its own runs, and tells of those that failed.
 func warn(w io.Writer, result *bench.Comparison) {
 	for _, c := range result.Servers {
+		for _, f := range c.Failures {
+			fmt.Fprintf(w, "\nFAILED %s, round %d: %s", c.Name, f.Round, f.Reason)
+		}
 		for i, s := range c.Rounds {
 			for _, warning := range s.Warnings() {
-				fmt.Fprintf(w, "\nWARNING %s, round %d: %s", c.Name, i+1, warning)
+				fmt.Fprintf(w, "\nWARNING %s, round %d: %s", c.Name, c.Round(i), warning)
 			}
 		}
 	}
 	fmt.Fprintln(w)
 }
 
+// number shows what was not measured as such.
+func number(value float64, digits int) string {
+	if math.IsNaN(value) {
+		return "-"
+	}
+	return fmt.Sprintf("%.*f", digits, value)
+}
+
 func ratio(value, first float64) string {
-	if first <= 0 {
+	if math.IsNaN(value/first) || first <= 0 {
 		return "-"
 	}
 	return fmt.Sprintf("%.2f", value/first)

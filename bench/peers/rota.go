@@ -8,8 +8,11 @@ import (
 // rota ticks the connections of a library that has no timers of its own: one goroutine, and each
 // connection on its own schedule, counted from when it joined. All have the same period, so that
 // the order in which they are due never changes and a queue does what would else take a heap.
+//
+// A connection leaves when it can't be sent to any more, at its first tick after its end.
 type rota[C any] struct {
-	send func(C) error // an error ends the connection's turns
+	every time.Duration
+	send  func(C) error // an error ends the connection's turns
 
 	mu    sync.Mutex
 	ring  []turn[C]
@@ -22,41 +25,53 @@ type turn[C any] struct {
 	conn C
 }
 
-func newRota[C any](send func(C) error) *rota[C] {
-	r := &rota[C]{send: send}
+func newRota[C any](s *settings, send func(C) error) *rota[C] {
+	r := &rota[C]{every: s.every, send: send}
+	s.count("ticked", r.len)
 	go r.run()
 	return r
 }
 
 // join gives c its first tick a period from now.
 func (r *rota[C]) join(c C) {
-	r.push(turn[C]{due: time.Now().Add(every), conn: c})
+	r.push(turn[C]{due: time.Now().Add(r.every), conn: c})
+}
+
+func (r *rota[C]) len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.count
 }
 
 func (r *rota[C]) run() {
 	for {
-		t, wait := r.pop()
+		t, wait := r.pop(time.Now())
 		if wait > 0 {
 			time.Sleep(wait)
 			continue
 		}
-		if r.send(t.conn) == nil {
-			t.due = t.due.Add(every)
-			r.push(t)
-		}
+		r.take(t)
+	}
+}
+
+// take sends the tick that was due.
+func (r *rota[C]) take(t turn[C]) {
+	if r.send(t.conn) == nil {
+		t.due = t.due.Add(r.every)
+		r.push(t)
 	}
 }
 
 // pop takes the first turn off if it is due, and tells how long to wait if it is not.
-func (r *rota[C]) pop() (turn[C], time.Duration) {
+func (r *rota[C]) pop(now time.Time) (turn[C], time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.count == 0 {
-		return turn[C]{}, every / 10 // a newcomer is not due before
+		return turn[C]{}, r.every / 10 // a newcomer is not due before
 	}
 	t := r.ring[r.head]
-	if wait := time.Until(t.due); wait > 0 {
-		return turn[C]{}, min(wait, every/10)
+	if wait := t.due.Sub(now); wait > 0 {
+		return turn[C]{}, min(wait, r.every/10)
 	}
 	r.ring[r.head] = turn[C]{}
 	r.head = (r.head + 1) % len(r.ring)

@@ -16,11 +16,22 @@ type benchCmd struct {
 	Tick benchTickCmd `cmd:"" help:"Open many connections and measure how late each periodic message of the server comes."`
 	Echo benchEchoCmd `cmd:"" help:"Send messages and measure how long each takes to come back."`
 
+	Broadcast benchBroadcastCmd `cmd:"" help:"Send messages that go to all connections and measure when the first, half and all have each."`
+	Connect   benchConnectCmd   `cmd:"" help:"Open connections and close them, again and again, and measure what either costs."`
+	Idle      benchIdleCmd      `cmd:"" help:"Open connections step by step and measure what memory they cost, and what processor time when nothing happens."`
+
 	Attack  benchAttackCmd  `cmd:"" help:"Measure good clients alone, and beside hostile ones."`
 	Hostile benchHostileCmd `cmd:"" hidden:""`
+
+	Million      benchMillionCmd      `cmd:"" help:"Hold a million connections on this machine, and overload it."`
+	MillionChild benchMillionChildCmd `cmd:"" hidden:""`
+
+	Profile  benchProfileCmd `cmd:"" help:"Profile the server under a scenario."`
+	Check    benchCheckCmd   `cmd:"" help:"Hold the server against its budgets, beside its peers."`
+	Blocking blockingCmd     `cmd:"" hidden:""`
 }
 
-// benchFlags are what both scenarios have.
+// benchFlags are what most scenarios have.
 type benchFlags struct {
 	Addr           string        `default:"localhost:8080" xor:"where" help:"The server's host and port."`
 	URL            string        `name:"url" xor:"where" placeholder:"ws://HOST:PORT/PATH" help:"The endpoint, if it isn't the usual path of ADDR."`
@@ -64,7 +75,7 @@ func isTerminal(f *os.File) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// benchResult is what both scenarios measure.
+// benchResult is what a scenario measures.
 type benchResult interface{ WriteTable(io.Writer) error }
 
 func (f *benchFlags) show(r benchResult) error {
@@ -113,7 +124,7 @@ type benchEchoCmd struct {
 	Size     int           `default:"64" help:"Bytes of a message."`
 	Inflight int           `help:"Messages under way at the same time over all connections (default: 500; at a rate, as many as there is room for)."`
 	Pipeline int           `default:"1" help:"Messages that may be under way on one connection."`
-	Rate     float64       `help:"Messages to send a second, whatever comes back; else the next is sent when one comes back."`
+	Rate     float64       `help:"Messages to send a second, whatever comes back; their time counts from when they were due (no coordinated omission). Else the next is sent when one comes back, and its time from then."`
 	Warmup   time.Duration `default:"1s" help:"Time to send before measuring begins."`
 }
 

@@ -9,6 +9,9 @@ import (
 	"github.com/stillpool/stillpool/server"
 )
 
+// maxBroadcast bounds a message to /broadcast, in bytes: it goes out once for each connection.
+const maxBroadcast = 64 << 10
+
 // maxEcho bounds a message to /echo, in bytes: conformance suites go up to 16 MiB.
 const maxEcho = 16 << 20
 
@@ -22,7 +25,7 @@ var loopbackOrigins = []string{
 	"null",
 }
 
-// demo is the demonstration application: what /ws, /echo and the page do.
+// demo is the demonstration application: what /ws, /echo, /broadcast and the page do.
 type demo struct {
 	logger  *slog.Logger
 	woohoo  *server.Prepared
@@ -111,15 +114,32 @@ func echo(writeTimeout time.Duration, origins []string, compression server.Compr
 	}
 }
 
+// broadcast are the options of /broadcast: a message from any connection goes to all of them. Who is so slow
+// that its backlog is full is closed; the others don't wait for it.
+func broadcast(writeTimeout time.Duration, origins []string) server.Options {
+	return server.Options{
+		WriteTimeout: writeTimeout,
+		Origins:      origins,
+		MaxMessage:   maxBroadcast,
+		OnMessage: func(c *server.Conn, m server.Message) {
+			// A message that came has been checked, so this can't fail.
+			if p, err := server.Prepare(m.Kind, m.Data); err == nil {
+				c.Endpoint().Broadcast(p)
+			}
+		},
+	}
+}
+
 // mount makes srv serve the demonstration.
 func (d *demo) mount(srv *server.Server, every, writeTimeout time.Duration, origins []string, compression server.Compression) {
 	ticked := srv.Handle("/ws", d.ws(every, writeTimeout, origins))
 	echoed := srv.Handle("/echo", echo(writeTimeout, origins, compression))
+	everybody := srv.Handle("/broadcast", broadcast(writeTimeout, origins))
 	srv.Handler = newPage(func() counts {
 		s := srv.Stats()
 		return counts{
 			EveryMS:     every.Milliseconds(),
-			Connections: int64(ticked.Len() + echoed.Len()),
+			Connections: int64(ticked.Len() + echoed.Len() + everybody.Len()),
 			Stuff:       d.stuff.total(),
 			Ticks:       int64(s.Ticks),
 			Skipped:     int64(s.Skipped),

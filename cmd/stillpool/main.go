@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -51,9 +52,18 @@ func run(args []string, to streams) int {
 	}
 	if err := command.Run(); err != nil {
 		fmt.Fprintf(to.err, "stillpool: %v\n", err)
-		return exitFailed
+		return statusOf(err)
 	}
 	return exitOK
+}
+
+// statusOf is the exit status of a command that failed, which an error may choose.
+func statusOf(err error) int {
+	var chosen interface{ status() int }
+	if errors.As(err, &chosen) {
+		return chosen.status()
+	}
+	return exitFailed
 }
 
 // newParser makes a parser that fills c. After --help it goes on where kong would exit, and helped

@@ -27,16 +27,18 @@ type serveCmd struct {
 	LogFormat    string        `default:"text" enum:"text,json" env:"STILLPOOL_LOG_FORMAT" help:"How to log: ${enum}."`
 	Profile      string        `default:"" enum:",cpu,heap,allocs,mutex,block,goroutine,threads,trace,clock" env:"STILLPOOL_PROFILE" placeholder:"MODE" help:"Write a profile: cpu, heap, allocs, mutex, block, goroutine, threads, trace or clock."`
 	ProfileDir   string        `default:"." env:"STILLPOOL_PROFILE_DIR" placeholder:"DIR" help:"Folder of the profile; an older one of the same mode is replaced (default: ${default})."`
+	Pprof        string        `env:"STILLPOOL_PPROF" placeholder:"[HOST:]PORT" help:"Serve live profiles there, under /debug/pprof/, on an address of their own; without a host for this machine only (default: nowhere)."`
 }
 
 // Help is what "stillpool serve --help" says beside the flags.
 func (*serveCmd) Help() string {
 	return `Endpoints:
 
-    /      a page that opens a connection and shows how late each message comes
-    /ws    sends Woohoo! every second, and takes {"msg":"stuff!"}
-    /echo  sends every message back as it came
-    /stats the server's counts, as JSON
+    /           a page that opens a connection and shows how late each message comes
+    /ws         sends Woohoo! every second, and takes {"msg":"stuff!"}
+    /echo       sends every message back as it came
+    /broadcast  sends every message, of 64 KiB at the most, to all of its connections
+    /stats      the server's counts, as JSON
 
 Anything but stuff closes its /ws connection: binary, and text that is not JSON, with code 1003; other JSON with 1008.
 
@@ -52,6 +54,7 @@ Examples:
     stillpool serve --addr :8080 --origins https://example.com
     stillpool serve --every 100ms --log-level debug
     stillpool serve --profile cpu --profile-dir /tmp/profile
+    stillpool serve --pprof :6060    (in another shell: go tool pprof http://localhost:6060/debug/pprof/profile)
     STILLPOOL_ADDR=:9000 STILLPOOL_LOG_FORMAT=json stillpool serve`
 }
 
@@ -68,6 +71,11 @@ func (s *serveCmd) Validate() error {
 		return fmt.Errorf("--write-timeout: want 1ms to %v, got %v", longest, s.WriteTimeout)
 	case s.MaxConns < 0 || s.Loops < 0 || s.Workers < 0:
 		return errors.New("--max-conns, --loops and --workers can't be negative")
+	}
+	if s.Pprof != "" {
+		if _, err := pprofAddr(s.Pprof); err != nil {
+			return err
+		}
 	}
 	return checkOrigins(s.Origins)
 }
@@ -94,6 +102,11 @@ func (s *serveCmd) Run(to streams) error {
 		return err
 	}
 	defer l.Close()
+	hide, err := servePprof(s.Pprof, logger)
+	if err != nil {
+		return err
+	}
+	defer hide() // last of all, so that one can look at an end that takes long
 	stop, file, err := startProfile(s.Profile, s.ProfileDir)
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ func (s *serveCmd) connections(logger *slog.Logger) int {
 
 // listen opens the listener, so that its port is known and a taken one is told before all else.
 func (s *serveCmd) listen() (net.Listener, error) {
-	l, err := listenTCP(s.Addr, s.ReusePort)
+	l, err := netpoll.ListenTCP(s.Addr, s.ReusePort)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("%w; take another with --addr, or 0 for any that is free", err)
 	}

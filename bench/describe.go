@@ -1,0 +1,61 @@
+package bench
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Describe tells in one line what the job does, without whom it is done with.
+func (j Job) Describe() string {
+	switch {
+	case j.Tick != nil:
+		return words(j.Tick.Options, fmt.Sprintf("a message to each every %v", j.Tick.Every))
+	case j.Echo != nil:
+		return words(j.Echo.Options, j.Echo.describe())
+	case j.Broadcast != nil:
+		return words(j.Broadcast.Options, fmt.Sprintf("%.6g messages of %d bytes a second, each to all",
+			j.Broadcast.Rate, j.Broadcast.Size))
+	case j.Connect != nil:
+		how := "the next when one has opened"
+		if r := j.Connect.Rate; r > 0 {
+			how = fmt.Sprintf("%.6g a second", r)
+		}
+		return words(j.Connect.Options, "opened again and again, "+how)
+	case j.Idle != nil:
+		return words(j.Idle.Options, fmt.Sprintf("opened in %d steps, no messages", j.Idle.Steps))
+	case j.Attack != nil:
+		return words(j.Attack.Options, j.Attack.describe())
+	}
+	return ""
+}
+
+func words(o Options, what string) string {
+	o = o.withDefaults()
+	all := []string{fmt.Sprintf("%d connections", o.Conns), what, fmt.Sprintf("measured for %v", o.Duration)}
+	if o.Settle > 0 {
+		all = append(all, fmt.Sprintf("%v after they opened", o.Settle))
+	}
+	if o.Loops > 1 {
+		all = append(all, fmt.Sprintf("client with %d loops", o.Loops))
+	}
+	return strings.Join(all, ", ")
+}
+
+func (o EchoOptions) describe() string {
+	o = o.withDefaults()
+	how := fmt.Sprintf("%d in flight", o.Inflight)
+	if o.Rate > 0 {
+		how = fmt.Sprintf("%.6g a second", o.Rate)
+	}
+	return fmt.Sprintf("messages of %d bytes, %s, at most %d on a connection", o.Size, how, o.Pipeline)
+}
+
+func (o AttackOptions) describe() string {
+	o = o.withDefaults()
+	how := "together"
+	if o.Each {
+		how = "one kind after the other"
+	}
+	return fmt.Sprintf("%.6g messages of %d bytes and %.6g newcomers a second beside %d hostile connections, %s: %s",
+		o.Rate, o.Size, max(0, o.Newcomers), o.Hostile, how, strings.Join(o.Kinds, ", "))
+}

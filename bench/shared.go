@@ -1,0 +1,21 @@
+package bench
+
+import "time"
+
+// This file is what packages beside this one measure and show processes with.
+
+// CPUTime is the processor time that a process of this machine has taken, in all its threads.
+func CPUTime(pid int) (time.Duration, error) { return (&process{pid: pid}).cpu() }
+
+// ProcBytes finds the line "NAME: N kB" in a file of /proc, and returns it in bytes. The name has
+// its colon.
+func ProcBytes(path, name string) (int64, error) { return readField(path, name) }
+
+// Reasons writes counts by reason, the most frequent first.
+func Reasons(counts map[string]int) string { return reasons(counts) }
+
+// Size writes bytes in the unit that fits.
+func Size(bytes float64) string { return size(bytes) }
+
+// DescriptorLimit is how many descriptors this process may have; 0 if the kernel does not say.
+func DescriptorLimit() uint64 { return descriptorLimit() }
