@@ -66,7 +66,7 @@ var families = []family{
 				add(truth(ep.HandedOver), ep.Path)
 			}
 		}},
-	{"connection_resident_bytes", "Resident memory that the process took since its start, by its connections now; absent below a thousand of them.",
+	{"connection_resident_bytes", "Resident memory that the process took since its start, by its connections now; absent below 10,000 of them.",
 		prometheus.GaugeValue, "", func(r *reading, add func(float64, ...string)) {
 			if r.resident > 0 {
 				add(r.resident)

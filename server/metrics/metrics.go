@@ -75,9 +75,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// fewConns is from how many connections on the memory of one is told: with fewer of them it would be
-// the process' own.
-const fewConns = 1000
+// fewConns is from how many connections on the memory of one is told. The process takes some ten
+// megabytes however few they are, so below it the number would say nothing of a connection.
+const fewConns = 10_000
 
 func (c *collector) read() *reading {
 	r := &reading{Stats: c.from.stats(), ready: c.from.ready() == nil}

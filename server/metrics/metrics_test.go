@@ -200,8 +200,8 @@ func TestResident(t *testing.T) {
 		conns      int
 		want       float64
 	}{
-		{1e6, 3e6, true, 10_000, 200}, {1e6, 3e6, true, fewConns, 2000}, {1e6, 3e6, true, fewConns - 1, math.NaN()},
-		{1e6, 3e6, false, 10_000, math.NaN()}, {3e6, 1e6, true, 10_000, math.NaN()},
+		{1e6, 5e6, true, 2 * fewConns, 200}, {1e6, 3e6, true, fewConns, 200}, {1e6, 3e6, true, fewConns - 1, math.NaN()},
+		{1e6, 3e6, false, fewConns, math.NaN()}, {3e6, 1e6, true, fewConns, math.NaN()},
 	} {
 		now := c.start
 		from := still(server.Stats{Conns: c.conns})
