@@ -112,8 +112,8 @@ func (a *acceptor) none(l *loop, err error) error {
 	}
 	if err = a.srv.spares.turnAway(a.listener.FD, limitWords[limitDescriptors], err); err == nil {
 		l.stats.accepted.Add(1)
-		l.stats.refusedHandshakes.Add(1)
-		a.srv.turnedAway(l, limitDescriptors)
+		l.stats.handshakes[RefusedDescriptors].Add(1)
+		a.srv.turnedAway(limitDescriptors)
 	}
 	return err
 }

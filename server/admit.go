@@ -36,10 +36,9 @@ func (s *Server) toldMost() int64 {
 	return 64 + int64(s.MaxConns)/8
 }
 
-// turnedAway counts a connection that was turned away. Whoever calls it calls complain when it has no
-// lock any more.
-func (s *Server) turnedAway(l *loop, by limit) {
-	l.stats.turned[by].Add(1)
+// turnedAway notes for the log that a limit was against a connection; the refusal counts by itself.
+// Whoever calls it calls complain when it has no lock any more.
+func (s *Server) turnedAway(by limit) {
 	s.complaints[by].n.Add(1)
 	s.complains.Store(true)
 }
@@ -138,7 +137,7 @@ func (s *Server) inUse() int64 { return s.conns.Load() - s.told.Load() }
 
 // tell refuses a connection that is there to be told.
 func (c *Conn) tell(by limit) {
-	c.loop.srv.turnedAway(c.loop, by)
+	c.loop.srv.turnedAway(by)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.refuse(limitWords[by])
@@ -150,8 +149,8 @@ func (s *Server) turnOut(c *Conn, by limit) {
 	c.mu.Lock()
 	c.giveBack()
 	c.mu.Unlock()
-	s.turnedAway(c.loop, by)
-	c.loop.stats.refusedHandshakes.Add(1)
+	s.turnedAway(by)
+	c.loop.stats.handshakes[limitWords[by].why()].Add(1)
 	s.spares.turnOut(int(c.fd), limitWords[by])
 	s.left()
 }
@@ -208,7 +207,7 @@ func (s *Server) come(c *Conn) error {
 
 // deny turns away who has no record yet.
 func (s *Server) deny(by limit) *refusal {
-	s.turnedAway(s.loops()[0], by)
+	s.turnedAway(by)
 	return limitWords[by]
 }
 

@@ -147,6 +147,7 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 	c.shaken()
 	c.ep, c.deflate = ep, a.deflate
 	c.state |= stOpen
+	c.countOpen()
 	c.every = uint32(ep.opts.Every.Milliseconds())
 	if a.sub != "" {
 		c.extra().sub = a.sub
@@ -178,8 +179,7 @@ func (c *Conn) refuse(r *refusal) {
 	if c.state.has(stLinger | stDead | stGone) {
 		return
 	}
-	c.loop.stats.refusedHandshakes.Add(1)
-	c.shaken()
+	c.loop.stats.handshakes[r.why()].Add(1)
 	c.conclude(Closing{Cause: BadInput, Code: CodeAbnormal, Err: r})
 	c.control(r.response(time.Now()))
 	c.lastWords()

@@ -77,9 +77,7 @@ func nothingLeft(t testing.TB, s *Server) {
 			t.Errorf("left in a loop: %d connections, %d places in the wheel", l.table.n, l.wheel.Len())
 		}
 	}
-	if st.Lateness.Count() != st.Ticks {
-		t.Errorf("%d ticks, but %d in the histogram of lateness", st.Ticks, st.Lateness.Count())
-	}
+	balanced(t, s)
 	if all := s.endpoints.Load(); all != nil {
 		for path, ep := range *all {
 			if ep.Len() != 0 {

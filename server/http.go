@@ -75,10 +75,11 @@ func (c *Conn) toHTTP(w *worker, raw, rest []byte) {
 	c.state |= stGone | stDead
 	w.stage = c.state
 	c.mu.Unlock()
+	srv := c.loop.srv
+	srv.plain.Add(1)
 	c.dropInbound()
 	c.loop.remove(c)
 	c.loop.poll.Remove(fd)
-	srv := c.loop.srv
 	var err error
 	if p.Conn, err = srv.spares.netConn(fd); err != nil {
 		srv.gone(p)
@@ -165,6 +166,7 @@ func (s *Server) gone(p *prefixed) {
 	if p.counted {
 		s.addresses.leave(p.ip)
 	}
+	s.plain.Add(-1)
 	s.left()
 }
 

@@ -528,6 +528,7 @@ func TestLifeShutdownWhileAccepting(t *testing.T) {
 		fd, _, err = netpoll.Accept(accepting.listener.FD)
 		return err == nil
 	})
+	accepting.loop.stats.accepted.Add(1)
 	srv.admit(fd, netip.AddrPort{})
 	release()
 	coming.response(http.StatusServiceUnavailable)

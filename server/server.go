@@ -104,8 +104,10 @@ type Server struct {
 	squeezing                  turnstile // long messages that are being deflated or inflated
 	ids                        atomic.Uint64
 	conns                      atomic.Int64
-	told                       atomic.Int64 // of conns, those that are there only to be told that they can't be
-	shaking                    atomic.Int64 // of conns, those whose handshake is under way
+	plain                      atomic.Int64                  // of conns, those that net/http has
+	told                       atomic.Int64                  // of conns, those that are there only to be told that they can't be
+	shaking                    atomic.Int64                  // of conns, those whose handshake is under way
+	refusedOutside             [RefusalReasons]atomic.Uint64 // handshakes that net/http had
 	addresses                  addresses
 	pace                       bucket
 	spares                     spares
@@ -129,6 +131,7 @@ type Server struct {
 	acceptors  map[*acceptor]bool
 	web        *web
 	idle       chan struct{} // closed when, after stopping, no connection is left
+	ended      chan struct{} // closed when the loops end
 	goroutines sync.WaitGroup
 	handling   handling
 	inside     atomic.Int64 // handlers that are inside Shutdown
@@ -269,7 +272,7 @@ func (s *Server) open() error {
 	s.pool.questions = lane{srv: s, role: onQuestions, limit: workers}
 	s.squeezing.limit = int32(s.pool.inflates.limit)
 	s.acceptors = make(map[*acceptor]bool)
-	s.idle = make(chan struct{})
+	s.idle, s.ended = make(chan struct{}), make(chan struct{})
 	var loops []*loop
 	for range orDefault(s.Loops, max(1, runtime.GOMAXPROCS(0)/2)) {
 		l, err := newLoop(s)
@@ -288,6 +291,8 @@ func (s *Server) open() error {
 	for _, l := range loops {
 		l.start()
 	}
+	s.goroutines.Add(1)
+	go s.pulse()
 	return nil
 }
 

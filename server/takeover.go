@@ -18,7 +18,7 @@ import (
 // http.Server, and upgrades that come later on a connection that Server.Handler has.
 
 var (
-	errHTTP2 = refused(http.StatusHTTPVersionNotSupported, "WebSocket over HTTP/2 (RFC 8441) is not spoken: use HTTP/1.1")
+	errHTTP2 = refused(http.StatusHTTPVersionNotSupported, "WebSocket over HTTP/2 (RFC 8441) is not spoken: use HTTP/1.1").as(RefusedTakeover)
 	errTLS   = refused(http.StatusNotImplemented, "connections under TLS can't be taken over: end TLS before this server")
 	errWrap  = refused(http.StatusNotImplemented, "this connection is wrapped and can't be taken over")
 	errStart = refused(http.StatusServiceUnavailable, "server is not available")
@@ -36,13 +36,13 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		agreed.value, err = ep.askStd(w, r)
 	}
 	if err != nil {
-		refuseStd(w, err)
+		ep.refuseStd(w, err.(*refusal))
 		return
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", fmt.Errorf("%w: %w", ErrTakeover, err))
-		refuseStd(w, errWrap)
+		ep.refuseStd(w, errWrap)
 		return
 	}
 	defer func() {
@@ -51,7 +51,9 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	if err := ep.takeOver(conn, buffered.Reader, r, agreed); err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", err)
-		conn.Write(takeOverRefusal(err).response(time.Now()))
+		r := takeOverRefusal(err)
+		ep.srv.refusedOutside[r.why()].Add(1)
+		conn.Write(r.response(time.Now()))
 	}
 }
 
@@ -114,8 +116,8 @@ func (s *Server) mayCome(r *http.Request) error {
 }
 
 // refuseStd is refuse by net/http, which adds the date and knows what HEAD is.
-func refuseStd(w http.ResponseWriter, err error) {
-	r := err.(*refusal)
+func (ep *Endpoint) refuseStd(w http.ResponseWriter, r *refusal) {
+	ep.srv.refusedOutside[r.why()].Add(1)
 	maps.Copy(w.Header(), r.fields())
 	w.WriteHeader(r.status)
 	io.WriteString(w, r.body())
@@ -147,9 +149,6 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		netpoll.SetUserTimeout(fd, d)
 	}
 	c.state |= stTurn // nobody else may serve it before its open event is in place
-	if !srv.web.has(r) {
-		c.loop.stats.accepted.Add(1)
-	}
 	if err := c.loop.add(c); err != nil {
 		c.mu.Lock()
 		c.giveBack()
@@ -157,6 +156,9 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		netpoll.Close(fd)
 		srv.left()
 		return err
+	}
+	if !srv.web.has(r) {
+		c.loop.stats.accepted.Add(1)
 	}
 	w := new(worker)
 	if c.switchOver(w, ep, []byte(r.Header.Get("Sec-WebSocket-Key")), &agreed) {

@@ -99,15 +99,14 @@ func (c *Conn) oweTick(now wheel.Time) {
 // tick runs the tick that is owed. The holder of the turn runs it.
 func (c *Conn) tick(w *worker) {
 	c.mu.Lock()
-	owed, due := c.state.has(stTickOwed), c.at-wheel.Time(c.every)
+	owed, due, every := c.state.has(stTickOwed), c.at-wheel.Time(c.every), c.every
 	c.state &^= stTickOwed
 	c.mu.Unlock()
 	if !owed {
 		return // ticks were ended meanwhile
 	}
 	c.callTick(w)
-	c.loop.stats.ticks.Add(1)
-	c.loop.stats.lateness.add(c.loop.srv.since(due))
+	c.loop.stats.ticked(c.loop.srv.since(due), every)
 }
 
 // scheduleTicks puts the next tick at the connection's phase. The lock is held.
