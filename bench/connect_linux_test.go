@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 func connect(t *testing.T, o ConnectOptions) *ConnectResult {
@@ -235,17 +233,6 @@ func TestOpeningCountsFromWhenDue(t *testing.T) {
 	l.burst = 10
 	if l.dialAll(); l.next != 2 {
 		t.Error("it dials after the end")
-	}
-}
-
-func wantHistogram(t *testing.T, name string, got *hdrhistogram.Histogram, times ...time.Duration) {
-	t.Helper()
-	want := newHistogram()
-	for _, at := range times {
-		record(want, at)
-	}
-	if !got.Equals(want) {
-		t.Errorf("%s: %d times, %v; want %v", name, got.TotalCount(), percentilesOf(got), times)
 	}
 }
 
