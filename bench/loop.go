@@ -67,6 +67,7 @@ type loop struct {
 	buf     []byte
 	want    int // how many of conns to dial
 	next    int // the first that was not dialled yet
+	settled int // the first that may be opening
 	opening int // how many are being opened
 	opened  int // and have been, whatever became of them
 	closing int

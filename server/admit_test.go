@@ -154,7 +154,7 @@ func TestHandshakeLimit(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		s.MaxHandshakes, s.Handler = 2, lifePlain
 		s.Handle("/ws", Options{})
-		verdict := make(chan error)
+		verdict := make(chan error, 1)
 		s.Handle("/asked", Options{Authorize: func(*http.Request) error { return <-verdict }})
 		addr := serve(t, s)
 		half := func(nth int) *peer {

@@ -37,6 +37,7 @@ type Conn struct {
 	at    wheel.Time
 	heard wheel.Time // when bytes last came; guarded by mu
 	began wheel.Time // when what is half received (stHalf) did; guarded by mu
+	alive wheel.Time // see keepalive.go; guarded by mu
 
 	deflate deflation // as agreed at the upgrade; then never changed
 
@@ -104,6 +105,8 @@ const (
 	stCork     // sends gather until the end of the read
 	stWriting  // the poller is asked for writability
 	stParting  // is told goodbye at its share of the drain's time
+	stPinged   // a ping went out, and nothing came since
+	stAnswered // what came since is not looked at yet
 
 	// What the connection counts for at the limits of admit.go.
 	stTold    // is there only to be told that it can't be

@@ -122,6 +122,7 @@ type peer struct {
 	t    testing.TB
 	conn *net.TCPConn
 	in   *bufio.Reader
+	to   io.Writer // conn, or a unix socket in its place
 
 	pongs []string // that must come before the next echo
 }
@@ -160,7 +161,7 @@ func dialBy(t testing.TB, addr string, control func(syscall.RawConn) error) *pee
 	must(t, err)
 	t.Cleanup(func() { conn.Close() })
 	must(t, conn.SetDeadline(time.Now().Add(bound)))
-	return &peer{t: t, conn: conn.(*net.TCPConn), in: bufio.NewReader(conn)}
+	return &peer{t: t, conn: conn.(*net.TCPConn), in: bufio.NewReader(conn), to: conn}
 }
 
 // dialFrom is dial from an address of the test's choice.
@@ -218,7 +219,7 @@ func headOf(line string, headers ...string) []byte {
 
 func (p *peer) send(parts ...[]byte) {
 	p.t.Helper()
-	if _, err := p.conn.Write(bytes.Join(parts, nil)); err != nil {
+	if _, err := p.to.Write(bytes.Join(parts, nil)); err != nil {
 		p.t.Fatalf("send: %v", err)
 	}
 }

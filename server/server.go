@@ -77,7 +77,7 @@ type Server struct {
 	// DrainReason is the text with it, at most 123 bytes of UTF-8. Empty is a fixed text.
 	DrainReason string
 	// UserTimeout ends a connection whose peer acknowledges nothing for so long though bytes are
-	// under way (TCP_USER_TIMEOUT, RFC 5482). It is set on listeners, so on one that was handed in
+	// under way (TCP_USER_TIMEOUT, RFC 5482); Options.Keepalive finds those to whom nothing is. It is set on listeners, so on one that was handed in
 	// too. 0 is 30 s; negative leaves it to the kernel.
 	UserTimeout time.Duration
 	// InboundBudget bounds, in bytes, all half-received messages and handshakes of the process

@@ -11,6 +11,7 @@ type counters struct {
 	messagesIn, messagesOut atomic.Uint64
 	bytesIn, bytesOut       atomic.Uint64
 	ticks, skipped          atomic.Uint64
+	pings                   atomic.Uint64
 	refused                 atomic.Uint64
 	badInput, panics        atomic.Uint64
 	deposed                 atomic.Uint64
@@ -74,6 +75,8 @@ type Stats struct {
 	Ticks    uint64    // ticks run
 	Skipped  uint64    // ticks left out, because they were late by a whole interval
 	Lateness Histogram // of the ticks run
+
+	Pings uint64 // sent by Options.Keepalive
 
 	InboundHeld  int64 // now: bytes of half-received messages and handshakes
 	OutboundHeld int64 // now: bytes that wait for peers, in the process
@@ -171,7 +174,7 @@ func (st *Stats) add(c *counters) {
 		{&st.Accepted, &c.accepted}, {&st.Closed, &c.closed},
 		{&st.MessagesIn, &c.messagesIn}, {&st.MessagesOut, &c.messagesOut},
 		{&st.BytesIn, &c.bytesIn}, {&st.BytesOut, &c.bytesOut},
-		{&st.Ticks, &c.ticks}, {&st.Skipped, &c.skipped}, {&st.Refused, &c.refused},
+		{&st.Ticks, &c.ticks}, {&st.Skipped, &c.skipped}, {&st.Pings, &c.pings}, {&st.Refused, &c.refused},
 		{&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
 		{&st.Handshakes, &c.refusedHandshakes}, {&st.Rests, &c.rests},
 		{&st.TurnedAway.Descriptors, &c.turned[limitDescriptors]}, {&st.TurnedAway.Conns, &c.turned[limitConns]},

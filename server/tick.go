@@ -19,6 +19,7 @@ func (c *Conn) comeUp(w *worker) {
 		c.mu.Unlock()
 		return
 	}
+	c.catchUp()
 	c.expire(w.now)
 	c.oweTick(w.now)
 	c.placeSooner()
@@ -41,6 +42,8 @@ func (c *Conn) expire(now wheel.Time) {
 		c.startClose(c.loop.srv.goodbye())
 	case c.listens() && !now.Before(c.heard+c.idleTimeout()):
 		c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
+	case c.keepsAlive() && !now.Before(c.asksAt()):
+		c.askForLife(now)
 	}
 }
 
@@ -154,6 +157,9 @@ func (c *Conn) placeSooner() {
 	}
 	if c.listens() {
 		until(c.heard + c.idleTimeout())
+	}
+	if c.keepsAlive() {
+		until(c.looksAt(now))
 	}
 	if wait != never {
 		c.loop.sooner(c.slot, now+wait)

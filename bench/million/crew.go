@@ -132,16 +132,6 @@ func (c *crew) now() (n counts) {
 	return n
 }
 
-// living is how many of the children have not ended.
-func living(all []*child) (n int) {
-	for _, ch := range all {
-		if !ch.hasEnded() {
-			n++
-		}
-	}
-	return n
-}
-
 // stop ends all children, the clients first: so the connections are ended from their side, without a
 // port at rest, and the servers find nobody to say goodbye to.
 func (c *crew) stop() {

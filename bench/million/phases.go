@@ -104,7 +104,7 @@ func (r *run) reportEach(ctx context.Context, d time.Duration) error {
 
 // ramp opens all connections, with a pause to weigh where the slope of memory begins.
 func (r *run) ramp(ctx context.Context) error {
-	r.show.begin("opening", r.plan.conns)
+	r.show.begin(opening, r.plan.conns)
 	m := &r.result.Memory
 	m.Before = r.crew.weigh()
 	if n := slopeFrom * r.plan.servers; r.plan.conns >= 2*n {

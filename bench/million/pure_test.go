@@ -59,6 +59,15 @@ func TestOptions(t *testing.T) {
 	if err := good.validate(); err != nil || good.Conns != 1_000_000 || good.Hold != 10*time.Minute {
 		t.Errorf("defaults: %v, %+v", err, good)
 	}
+	if good.Overload != 3*good.Every {
+		t.Errorf("overloaded for %v at an interval of %v", good.Overload, good.Every)
+	}
+	if few := (Options{Conns: 100}).withDefaults(2); few.Overload != 30*time.Second {
+		t.Errorf("a few are overloaded for %v", few.Overload)
+	}
+	if none := (Options{Idle: -1, Overload: -1}).withDefaults(2); none.Overload != 0 || none.Idle != 0 {
+		t.Errorf("none: %+v", none)
+	}
 	if good.Every < 10*good.OverloadEvery {
 		t.Errorf("intervals %v and %v are too close to each other", good.Every, good.OverloadEvery)
 	}
@@ -93,6 +102,7 @@ func procFiles() fstest.MapFS {
 		"proc/sys/net/ipv4/tcp_max_syn_backlog":              "2048\n",
 		"proc/sys/net/ipv4/ip_local_port_range":              "32768\t60999\n",
 		"proc/sys/net/ipv4/tcp_mem":                          "287898\t383867\t575796\n",
+		"proc/sys/net/ipv4/tcp_ehash_entries":                "262144\n",
 		"proc/sys/net/netfilter/nf_conntrack_max":            "262144\n",
 		"proc/sys/net/netfilter/nf_conntrack_count":          "17\n",
 		"proc/meminfo":                                       "MemTotal:       24683520 kB\nMemFree:  1 kB\nMemAvailable:   23000000 kB\n",
@@ -111,7 +121,7 @@ func TestReadLimits(t *testing.T) {
 	l := readLimits(procFiles())
 	want := Limits{
 		DescMax: 1048576, Files: 2466170, FilesOpen: 557, Ports: 28232, SoMaxConn: 4096, SynBacklog: 2048, Watches: 5491511,
-		TCPPages: [3]int{287898, 383867, 575796}, MemTotal: 24683520 << 10, MemAvailable: 23000000 << 10,
+		TCPPages: [3]int{287898, 383867, 575796}, TCPHash: 262144, MemTotal: 24683520 << 10, MemAvailable: 23000000 << 10,
 		Conntrack: 262144, ConntrackEntries: 17,
 	}
 	wantCgroups := []CgroupLimit{{File: "/sys/fs/cgroup/memory/api/memory.limit_in_bytes", Max: 8_000_000_000, Used: 4000}}
@@ -127,7 +137,7 @@ func TestReadLimits(t *testing.T) {
 // equal compares what has no slices.
 func equal(a, b Limits) bool {
 	return a.DescMax == b.DescMax && a.Files == b.Files && a.FilesOpen == b.FilesOpen && a.Ports == b.Ports &&
-		a.SoMaxConn == b.SoMaxConn && a.SynBacklog == b.SynBacklog && a.Watches == b.Watches && a.TCPPages == b.TCPPages &&
+		a.SoMaxConn == b.SoMaxConn && a.SynBacklog == b.SynBacklog && a.Watches == b.Watches && a.TCPPages == b.TCPPages && a.TCPHash == b.TCPHash &&
 		a.MemTotal == b.MemTotal && a.MemAvailable == b.MemAvailable && a.Conntrack == b.Conntrack && a.ConntrackEntries == b.ConntrackEntries
 }
 
@@ -139,7 +149,7 @@ func TestUnknownLimits(t *testing.T) {
 	}
 	want := Limits{
 		DescMax: unknown, Files: unknown, Ports: unknown, SoMaxConn: unknown, SynBacklog: unknown, Watches: unknown,
-		TCPPages: [3]int{unknown, unknown, unknown}, MemTotal: unknown, MemAvailable: unknown, Conntrack: unknown,
+		TCPPages: [3]int{unknown, unknown, unknown}, TCPHash: unknown, MemTotal: unknown, MemAvailable: unknown, Conntrack: unknown,
 	}
 	for name, files := range map[string]fstest.MapFS{"missing": {}, "odd": odd} {
 		if l := readLimits(files); !equal(*l, want) || len(l.Cgroups) > 0 {
@@ -177,7 +187,7 @@ func TestCgroupTwo(t *testing.T) {
 func wide() Limits {
 	return Limits{
 		Processors: 2, Descriptors: 20_000, DescMax: 1 << 20, Files: 3_000_000, Ports: 28_232, SoMaxConn: 4096, SynBacklog: 2048,
-		Watches: 5_000_000, TCPPages: [3]int{1, 3_000_000, 4_000_000}, MemTotal: 24 << 30, MemAvailable: 22 << 30,
+		Watches: 5_000_000, TCPPages: [3]int{1, 3_000_000, 4_000_000}, TCPHash: 1 << 20, MemTotal: 24 << 30, MemAvailable: 22 << 30,
 		Conntrack: unknown,
 	}
 }
@@ -259,7 +269,8 @@ func TestChecks(t *testing.T) {
 		{"fs.file-max", ErrFiles, func(l *Limits, n int64) { l.Files, l.FilesOpen = int(n), 100 }, int64(sockets) + 100, []string{"sysctl -w fs.file-max='2100000'"}},
 		{"ports", ErrPorts, func(l *Limits, n int64) { l.Ports = int(n) }, 4444, []string{"ip_local_port_range='1024 65535'"}},
 		{"memory", ErrMemory, func(l *Limits, n int64) { l.MemAvailable = n }, memory + 24<<30/spareMemory, nil},
-		{"tcp_mem", nil, func(l *Limits, n int64) { l.TCPPages[1] = int(n) }, 2_000_000, []string{"tcp_mem='2000000 2000000 4000000'"}},
+		{"tcp_mem", nil, func(l *Limits, n int64) { l.TCPPages[1] = int(n) }, 100_000, []string{"tcp_mem='100000 100000 200000'"}},
+		{"tcp_ehash", nil, func(l *Limits, n int64) { l.TCPHash = int(n) }, 500_000, nil},
 		{"conntrack", ErrConntrack, func(l *Limits, n int64) { l.Conntrack, l.ConntrackEntries = int(n), 5 }, 1_000_005, []string{"nf_conntrack_max='1100000'"}},
 		{"epoll", ErrWatches, func(l *Limits, n int64) { l.Watches = int(n) }, int64(sockets), []string{"max_user_watches='2100000'"}},
 		{"cgroup", ErrCgroup, func(l *Limits, n int64) { l.Cgroups = []CgroupLimit{{"/x/memory.max", n, 70}} }, memory + 70, []string{"> /x/memory.max"}},

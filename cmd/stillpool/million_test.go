@@ -46,6 +46,7 @@ func TestMillionFlags(t *testing.T) {
 		{"bench million --quiet --conns 2000000000", "as it is, --conns "},
 		{"bench million --quiet --every 1500us", "whole milliseconds"},
 		{"bench million --quiet --per-process 1", "a process"},
+		{"bench million --quiet --conns 20 --json /nowhere/at/all.json", "/nowhere/at"},
 		{"bench million-child idler", `"idler"`},
 	} {
 		status, out, errs := ran(strings.Fields(c.args)...)

@@ -3,6 +3,7 @@ package million
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/pprof"
 	"strings"
@@ -28,6 +29,9 @@ func TestMain(m *testing.M) {
 	case os.Getenv(asParent) != "":
 		runToBeKilled()
 	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt) // its goroutine stays for ever from now on
+	signal.Stop(signals)
 	goroutines := runtime.NumGoroutine()
 	code := m.Run()
 	if code == 0 {
