@@ -328,7 +328,8 @@ func TestAddressesForget(t *testing.T) {
 	}
 	for range 2 {
 		for i := range many {
-			if !a.enter(ip(i)) || !a.enter(ip(i)) || a.enter(ip(i)) {
+			first, second, third := a.enter(ip(i)), a.enter(ip(i)), a.enter(ip(i))
+			if !first || !second || third {
 				t.Fatalf("%d may not have 2 connections, or may have 3", i)
 			}
 		}
