@@ -80,6 +80,7 @@ type connectRun struct {
 	bytesIn      int64
 	latency      *hdrhistogram.Histogram
 	delay        *hdrhistogram.Histogram
+	late         *hdrhistogram.Histogram
 }
 
 // phaseCost sums up one phase of all rounds. What the server did in the pause after it counts, but not the
@@ -93,7 +94,7 @@ type phaseCost struct {
 func newConnectRun(o ConnectOptions, r *run) *connectRun {
 	return &connectRun{
 		options: o, run: r, failed: map[string]int{}, lost: map[string]int{},
-		latency: newHistogram(), delay: newHistogram(),
+		latency: newHistogram(), delay: newHistogram(), late: newHistogram(),
 	}
 }
 
@@ -217,5 +218,8 @@ func (c *connectRun) take() {
 		c.undialled += d.undialled
 		c.latency.Merge(d.latency)
 		c.delay.Merge(d.delay)
+		if l.late != nil {
+			c.late.Merge(l.late)
+		}
 	})
 }

@@ -152,7 +152,7 @@ func TestHandshakeLimit(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		s.MaxHandshakes, s.Handler = 2, lifePlain
 		s.Handle("/ws", Options{})
-		verdict := make(chan error)
+		verdict := make(chan error, 1)
 		s.Handle("/asked", Options{Authorize: func(*http.Request) error { return <-verdict }})
 		addr := serve(t, s)
 		half := func(nth int) *peer {
@@ -325,7 +325,8 @@ func TestAddressesForget(t *testing.T) {
 	}
 	for range 2 {
 		for i := range many {
-			if !a.enter(ip(i)) || !a.enter(ip(i)) || a.enter(ip(i)) {
+			first, second, third := a.enter(ip(i)), a.enter(ip(i)), a.enter(ip(i))
+			if !first || !second || third {
 				t.Fatalf("%d may not have 2 connections, or may have 3", i)
 			}
 		}

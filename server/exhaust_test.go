@@ -390,6 +390,9 @@ func TestTurnedOut(t *testing.T) {
 				t.Fatalf("no answer: %v", err)
 			}
 		}
+		if n := s.Stats().Conns; n > 1+int(s.toldMost()) {
+			t.Errorf("%d connections are held to be told, want %d at the most", n-1, s.toldMost())
+		}
 		for _, p := range told {
 			p.send(upgradeTo("/ws"))
 			p.wantRefusal(errTooManyConns, map[string]string{"Retry-After": "1"})

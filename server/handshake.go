@@ -143,8 +143,8 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 	if n := ep.opts.SendBuffer; n > 0 {
 		netpoll.SetSendBuffer(int(c.fd), n) // a bound that the kernel does not take is no reason to refuse
 	}
+	c.shaken() // before the peer knows
 	c.control(answer)
-	c.shaken()
 	c.ep, c.deflate = ep, a.deflate
 	c.state |= stOpen
 	c.countOpen()

@@ -45,11 +45,14 @@ func (c *Conn) looksAt(now wheel.Time) wheel.Time {
 
 // nextPing is up to a quarter less than every after the last sign of life: what one connection has of
 // that changes from time to time, and of connections whose signs coincide each has its own, so that a
-// burst that opened together does not stay one. It lies on the grid of the phases of ticks.
+// burst that opened together does not stay one. It lies on a grid that is coarser than that of ticks: a
+// ping may come a second sooner, and the loop, and who answers on the same machine, wakes for many.
 func nextPing(id uint64, sign, every wheel.Time) wheel.Time {
 	at := sign + every - wheel.Phase(id+uint64(sign), every/4)
-	return at - at%max(1, min(tickGrain, every/16))
+	return at - at%pingGrain(every)
 }
+
+func pingGrain(every wheel.Time) wheel.Time { return max(1, every/64) }
 
 func (c *Conn) lastSign() wheel.Time {
 	if c.idleTimeout() > 0 && c.heard.Before(c.alive) {

@@ -24,7 +24,7 @@ func TestRecordSize(t *testing.T) {
 	}
 }
 
-// TestNextPing: from three quarters of the interval on and never beyond it, on the grid of ticks, and
+// TestNextPing: from three quarters of the interval on and never beyond it, on a grid, and
 // evenly for connections whose last signs coincide.
 func TestNextPing(t *testing.T) {
 	t.Parallel()
@@ -32,7 +32,8 @@ func TestNextPing(t *testing.T) {
 		for _, sign := range []wheel.Time{0, 12_345, 1<<32 - 1} {
 			const n, parts = 1000, 8
 			var share [parts]int
-			grain := max(1, min(tickGrain, every/16))
+			grain := pingGrain(every)
+			give := n/parts/4 + int(n*grain/max(1, every/4)) // a point of the grid is in one part as a whole
 			for id := range uint64(n) {
 				at := nextPing(id, sign, every)
 				after := at - sign
@@ -44,7 +45,7 @@ func TestNextPing(t *testing.T) {
 				}
 			}
 			for i, got := range share {
-				if every >= 1000 && (got < n/parts-n/parts/4 || got > n/parts+n/parts/4) {
+				if every >= 1000 && (got < n/parts-give || got > n/parts+give) {
 					t.Errorf("every %d: part %d of the last quarter has %d of %d", every, i, got, n)
 				}
 			}
@@ -95,7 +96,7 @@ func TestKeepalive(t *testing.T) {
 		opened := c.heardAt()
 		for range pings {
 			p.want(ws.OpPing, "")
-			if n, most := s.Stats().Pings, uint64(s.now()-opened)/uint64(ticksOf(every)*3/4-tickGrain)+1; n > most {
+			if n, most := s.Stats().Pings, uint64(s.now()-opened)/uint64(ticksOf(every)*3/4-pingGrain(ticksOf(every)))+1; n > most {
 				t.Fatalf("%d pings in %d ms", n, s.now()-opened)
 			}
 			p.send(frame(ws.OpPong, ""))
@@ -157,7 +158,7 @@ func TestPongTimeout(t *testing.T) {
 		p.want(ws.OpPing, "")
 		p.wantEnd()
 		j.wantClose(t, Closing{Cause: PeerGone, Code: CodeAbnormal, Err: ErrPongTimeout})
-		if after, least := s.now()-opened, ticksOf(every)*3/4-tickGrain+ticksOf(timeout); after < least {
+		if after, least := s.now()-opened, ticksOf(every)*3/4-pingGrain(ticksOf(every))+ticksOf(timeout); after < least {
 			t.Errorf("given up %d ms after its last sign of life, want %d", after, least)
 		}
 	})
