@@ -19,8 +19,9 @@ const (
 
 	defaultUserTimeout = 30 * time.Second
 
-	// defaultHandshakes are as many whose heads can hold a quarter of defaultInboundBudget.
-	defaultHandshakes = 8192 // Server.MaxHandshakes
+	// defaultHandshakes are more than come back at once in a storm, when all are accepted before the head of
+	// the first is there. What their heads may hold is bounded by defaultInboundBudget.
+	defaultHandshakes = 65536 // Server.MaxHandshakes
 	defaultIPv4Prefix = 32
 	defaultIPv6Prefix = 64 // what an IPv6 client has to itself (RFC 6177 section 2)
 

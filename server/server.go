@@ -51,7 +51,7 @@ type Server struct {
 	// address. 0 is 32 and 64: an IPv6 client mostly has a network of 64 bits to itself.
 	IPv4Prefix, IPv6Prefix int
 	// MaxHandshakes bounds the connections that are not upgraded yet, nor handed to Handler; one too
-	// many is told 503. 0 is 8192.
+	// many is told 503. 0 is 65536.
 	MaxHandshakes int
 	// HandshakeRate bounds the connections that come in a second, over the whole server; past it they
 	// are told 503. 0 is none.
