@@ -215,26 +215,6 @@ func TestResident(t *testing.T) {
 	}
 }
 
-// TestResidentOfThisProcess: the system tells what the process has, in bytes.
-func TestResidentOfThisProcess(t *testing.T) {
-	before, ok := resident()
-	if !ok {
-		t.Skip("the system does not tell")
-	}
-	const more = 64 << 20
-	block := make([]byte, more)
-	for i := 0; i < more; i += 1 << 12 {
-		block[i] = 1
-	}
-	after, _ := resident()
-	if grown := after - before; grown < more/2 || grown > 2*more {
-		t.Errorf("%d bytes made it grow by %v", more, grown)
-	}
-	if block[0] != 1 {
-		t.Error("in vain") // it is needed until here
-	}
-}
-
 // TestLint: names and units are as Prometheus wants them, and labels have no other values than those
 // that are known beforehand.
 func TestLint(t *testing.T) {
