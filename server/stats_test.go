@@ -11,6 +11,7 @@ import (
 	"go/token"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -408,6 +409,28 @@ func TestStatsUnregistered(t *testing.T) {
 			return st.RefusedBy[RefusedDescriptors] == 1 && st.Handshaking == 1 && st.Accepted == 2
 		})
 	})
+}
+
+// TestStatsUnregisteredAtTheEnd: nor is one that a shutdown has ended before it could be registered
+// counted as closing for ever.
+func TestStatsUnregisteredAtTheEnd(t *testing.T) {
+	t.Parallel()
+	s := &Server{Logger: quiet}
+	l, err := newLoop(s) // which nobody serves
+	must(t, err)
+	must(t, l.poll.Close())
+	s.running.Store(&[]*loop{l})
+	c := s.newConn(-1, netip.AddrPort{})
+	c.kill(Closing{Cause: ShutDown, Code: CodeAbnormal})
+	if n := s.Stats().Closing; n != 1 {
+		t.Errorf("%d are closing", n)
+	}
+	if l.add(c) == nil {
+		t.Error("it was registered")
+	}
+	if n := s.Stats().Closing; n != 0 {
+		t.Errorf("%d are closing for ever", n)
+	}
 }
 
 // TestStatsClosed: each end counts by its cause and by its code.
