@@ -528,7 +528,7 @@ func TestLifeShutdownWhileAccepting(t *testing.T) {
 		fd, _, err = netpoll.Accept(accepting.listener.FD)
 		return err == nil
 	})
-	srv.admit(fd, netip.AddrPort{})
+	srv.admit(fd, netip.AddrPort{}, false)
 	release()
 	coming.response(http.StatusServiceUnavailable)
 	coming.wantEOF()

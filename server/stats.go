@@ -97,6 +97,7 @@ type TurnedAway struct {
 	Address     uint64 // Server.MaxConnsPerAddress
 	Handshakes  uint64 // Server.MaxHandshakes
 	Rate        uint64 // Server.HandshakeRate
+	Preface     uint64 // no PROXY header, or a wrong one: closed without an answer
 }
 
 // Lane is the state of a share of the worker pool.
@@ -179,7 +180,7 @@ func (st *Stats) add(c *counters) {
 		{&st.Handshakes, &c.refusedHandshakes}, {&st.Rests, &c.rests},
 		{&st.TurnedAway.Descriptors, &c.turned[limitDescriptors]}, {&st.TurnedAway.Conns, &c.turned[limitConns]},
 		{&st.TurnedAway.Address, &c.turned[limitAddress]}, {&st.TurnedAway.Handshakes, &c.turned[limitHandshakes]},
-		{&st.TurnedAway.Rate, &c.turned[limitRate]},
+		{&st.TurnedAway.Rate, &c.turned[limitRate]}, {&st.TurnedAway.Preface, &c.turned[limitPreface]},
 		{&st.DeflatedIn, &c.deflatedIn}, {&st.DeflatedOut, &c.deflatedOut},
 		{&st.InflatedIn, &c.saidIn}, {&st.InflatedOut, &c.saidOut}, {&st.DeflateSkipped, &c.deflateSkipped},
 	} {
