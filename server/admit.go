@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/stillpool/stillpool/netpoll"
 )
 
 // This file decides which connections come in, from a listener or from whoever has a descriptor
@@ -18,13 +20,14 @@ const (
 	limitAddress                  // Server.MaxConnsPerAddress
 	limitHandshakes               // Server.MaxHandshakes
 	limitRate                     // Server.HandshakeRate
+	limitPreface                  // the PROXY header: nobody is told
 	limits
 )
 
 // limitWords are what peers are told at each, and limitNames are for the log.
 var (
-	limitWords = [limits]*refusal{errNoDescriptors, errTooManyConns, errAddressFull, errManyHandshakes, errTooFast}
-	limitNames = [limits]string{"out of descriptors", "MaxConns", "MaxConnsPerAddress", "MaxHandshakes", "HandshakeRate"}
+	limitWords = [limits]*refusal{errNoDescriptors, errTooManyConns, errAddressFull, errManyHandshakes, errTooFast, nil}
+	limitNames = [limits]string{"out of descriptors", "MaxConns", "MaxConnsPerAddress", "MaxHandshakes", "HandshakeRate", "PROXY header"}
 )
 
 // toldMost bounds the connections that are there only to be told that they can't be. They take
@@ -47,12 +50,13 @@ func (s *Server) turnedAway(by limit) {
 type complaint struct {
 	n    atomic.Uint64 // connections turned away since it was said
 	said atomic.Int64  // when that was, in seconds
+	why  atomic.Pointer[error]
 }
 
 // complain tells the log who was turned away: one line a limit for all of them since the last, and the
 // next one not before complainEvery.
 func (s *Server) complain() {
-	if !s.complains.Swap(false) {
+	if !s.complains.Load() || !s.complains.Swap(false) {
 		return
 	}
 	now := time.Now().Unix()
@@ -62,14 +66,25 @@ func (s *Server) complain() {
 		if c.n.Load() == 0 || now-said < int64(complainEvery/time.Second) || !c.said.CompareAndSwap(said, now) {
 			continue
 		}
-		s.log().Warn("connections turned away", "bound", limitNames[by], "count", c.n.Swap(0))
+		attrs := []any{"bound", limitNames[by], "count", c.n.Swap(0)}
+		if why := c.why.Load(); why != nil {
+			attrs = append(attrs, "error", *why)
+		}
+		s.log().Warn("connections turned away", attrs...)
 	}
 }
 
 // admit makes a connection of an accepted descriptor, on the loop whose turn it is. One that may not
 // come in is told so and closed.
-func (s *Server) admit(fd int, peer netip.AddrPort) error {
+func (s *Server) admit(fd int, peer netip.AddrPort, proxied bool) error {
 	c := s.newConn(int32(fd), peer)
+	if proxied && len(s.proxies) > 0 && !s.proxies.trust(peer.Addr()) {
+		s.noPreface(c.loop, errPrefaceStranger)
+		return netpoll.Close(fd)
+	}
+	if proxied {
+		c.state = stPreface
+	}
 	by, in := s.letIn(c)
 	if !in && s.told.Add(1) > s.toldMost() {
 		s.told.Add(-1)
@@ -119,13 +134,13 @@ func (c *Conn) shake() bool {
 }
 
 // enter counts the connection for its client's address, unless there are too many. A unix socket's has
-// none.
+// none, and a proxy's is not the client's.
 func (c *Conn) enter() bool {
-	a := &c.loop.srv.addresses
-	if a.most == 0 || !c.RemoteAddr().IsValid() {
+	s := c.loop.srv
+	if s.addresses.most == 0 || c.state.has(stPreface) || !c.RemoteAddr().IsValid() || s.proxies.trust(c.RemoteAddr().Addr()) {
 		return true
 	}
-	if !a.enter(c.ip) {
+	if !s.addresses.enter(c.ip) {
 		return false
 	}
 	c.state |= stCounted

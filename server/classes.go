@@ -23,6 +23,7 @@ const (
 	RefusedAddress                               // Server.MaxConnsPerAddress: 429
 	RefusedHandshakes                            // Server.MaxHandshakes: 503
 	RefusedRate                                  // Server.HandshakeRate: 503
+	RefusedPreface                               // no PROXY header (ProxyProtocol), or a wrong one: closed without an answer
 	RefusedNoMemory                              // Server.InboundBudget: 503
 	RefusedDraining                              // Shutdown or Close was called: 503
 	RefusedUnavailable                           // the server can't serve it for another reason: 503
@@ -36,7 +37,7 @@ const (
 // String names the reason.
 func (r RefusalReason) String() string {
 	names := [...]string{"other", "bad request", "too large", "not found", "origin", "unauthorized", "timeout",
-		"authorize timeout", "descriptors", "full", "address", "handshakes", "rate", "no memory", "draining", "unavailable",
+		"authorize timeout", "descriptors", "full", "address", "handshakes", "rate", "preface", "no memory", "draining", "unavailable",
 		"failed", "takeover"}
 	if int(r) < len(names) {
 		return names[r]

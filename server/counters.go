@@ -54,7 +54,11 @@ func (c *Conn) countEnd() {
 	if c.ep != nil {
 		n.causes[end.Cause].Add(1)
 		n.codes[end.Code.Class()].Add(1)
-	} else if _, told := end.Err.(*refusal); !told {
+		return
+	}
+	switch end.Err.(type) {
+	case *refusal, prefaceError:
+	default:
 		n.abandoned.Add(1)
 	}
 }

@@ -15,6 +15,8 @@
 //	              the words to turn them away with
 //	admit.go      those that may come in get a record and a loop: address.go counts them by address,
 //	              bucket.go bounds their rate
+//	proxy.go      whom a peer speaks for that is a proxy: preface.go reads what it says before HTTP,
+//	              forwarded.go what it says in it
 //	handshake.go  from the first byte to the upgrade: head.go reads what was asked for, judge.go
 //	              judges it by origin.go and extension.go, authorize.go asks the embedder, and
 //	              refusal.go says no

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 )
 
@@ -69,7 +70,8 @@ func (c *Conn) toHTTP(w *worker, raw, rest []byte) {
 	}
 	fd := int(c.fd)
 	c.fd = -1
-	p := &prefixed{prefix: prefix, ip: c.ip, counted: c.state.has(stCounted)}
+	p := &prefixed{prefix: prefix, remote: c.RemoteAddr(), counted: c.state.has(stCounted),
+		proxied: c.ext != nil && c.ext.peer != nil}
 	c.state &^= stCounted
 	c.giveBack()
 	c.state |= stGone | stDead
@@ -157,14 +159,23 @@ func (s *Server) closeWeb() {
 type prefixed struct {
 	net.Conn
 	prefix  []byte
-	ip      addressKey
-	counted bool // in Server.addresses, for ip
+	remote  netip.AddrPort
+	counted bool // in Server.addresses, for remote
+	proxied bool // remote is what a PROXY header said
+}
+
+// RemoteAddr implements net.Conn.
+func (p *prefixed) RemoteAddr() net.Addr {
+	if !p.proxied {
+		return p.Conn.RemoteAddr()
+	}
+	return remoteOf(p.remote)
 }
 
 // gone takes a connection that net/http had out of all counts.
 func (s *Server) gone(p *prefixed) {
 	if p.counted {
-		s.addresses.leave(p.ip)
+		s.addresses.leave(p.remote.Addr().As16())
 	}
 	s.plain.Add(-1)
 	s.left()

@@ -53,8 +53,8 @@ func TestNextPing(t *testing.T) {
 	}
 }
 
-// local runs s on a unix socket, of which the kernel knows no acknowledgements, and opens a connection.
-func local(t *testing.T, s *Server, o Options) (p *peer, c *Conn, j journal) {
+// onUnix runs s on a unix socket, of which the kernel knows no acknowledgements, and opens a connection.
+func onUnix(t *testing.T, s *Server, o Options) (p *peer, c *Conn, j journal) {
 	t.Helper()
 	j = newJournal()
 	s.Handle("/", j.keep(o))
@@ -143,7 +143,7 @@ func TestKeepaliveSparesWhoAcknowledges(t *testing.T) {
 		if n := s.Stats().Pings; n > 0 {
 			t.Errorf("%d pings", n)
 		}
-		q, c, _ := local(t, &Server{Poller: s.Poller, Logger: quiet}, Options{Keepalive: time.Hour})
+		q, c, _ := onUnix(t, &Server{Poller: s.Poller, Logger: quiet}, Options{Keepalive: time.Hour})
 		silentFor(c, time.Hour)
 		q.want(ws.OpPing, "")
 	})
@@ -170,7 +170,7 @@ func TestPongTimeoutPlace(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		for _, idle := range []time.Duration{0, 10 * time.Hour} {
 			s := &Server{Poller: s.Poller, Logger: quiet}
-			p, c, _ := local(t, s, Options{Keepalive: time.Hour, PongTimeout: time.Minute, IdleTimeout: idle})
+			p, c, _ := onUnix(t, s, Options{Keepalive: time.Hour, PongTimeout: time.Minute, IdleTimeout: idle})
 			silentFor(c, time.Hour)
 			p.want(ws.OpPing, "")
 			quietly(t, c, func() {
@@ -195,7 +195,7 @@ func TestPongTimeoutPlace(t *testing.T) {
 // due, the place comes up seldom, and early enough for that ping.
 func TestPongTimeoutDoesNotSpin(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
-		p, c, _ := local(t, s, Options{Keepalive: time.Hour, PongTimeout: maxTimer})
+		p, c, _ := onUnix(t, s, Options{Keepalive: time.Hour, PongTimeout: maxTimer})
 		silentFor(c, time.Hour)
 		p.want(ws.OpPing, "")
 		due := func() (d wheel.Time) {
@@ -269,7 +269,7 @@ func fillUp(c *Conn) {
 // TestKeepaliveLeavesSlowReaders: while something waits, no ping does.
 func TestKeepaliveLeavesSlowReaders(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
-		_, c, _ := local(t, s, Options{Keepalive: time.Hour, WriteTimeout: -1, SendBuffer: 4096, Overflow: DropMessage})
+		_, c, _ := onUnix(t, s, Options{Keepalive: time.Hour, WriteTimeout: -1, SendBuffer: 4096, Overflow: DropMessage})
 		fillUp(c)
 		long := silentFor(c, time.Hour)
 		await(t, "it is left in peace", func() bool { return long.Before(c.heardAt()) })
@@ -297,7 +297,7 @@ func TestIdleBesideKeepalive(t *testing.T) {
 			{"a ping", true, [][]byte{frame(ws.OpPing, "")}},
 		} {
 			s := &Server{Poller: s.Poller, Logger: quiet}
-			p, c, _ := local(t, s, Options{Keepalive: time.Hour, IdleTimeout: 10 * time.Hour})
+			p, c, _ := onUnix(t, s, Options{Keepalive: time.Hour, IdleTimeout: 10 * time.Hour})
 			long := silentFor(c, time.Hour)
 			p.want(ws.OpPing, "")
 			p.send(says.parts...)
@@ -324,7 +324,7 @@ func TestIdleBesideKeepalive(t *testing.T) {
 // one of them moves for years.
 func TestKeepaliveCatchesUp(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
-		_, c, _ := local(t, s, Options{Keepalive: time.Hour, IdleTimeout: 10 * time.Hour})
+		_, c, _ := onUnix(t, s, Options{Keepalive: time.Hour, IdleTimeout: 10 * time.Hour})
 		quietly(t, c, func() {
 			c.alive = c.heard - ticksOf(10*time.Hour)
 			c.loop.sooner(c.slot, s.now())

@@ -529,7 +529,7 @@ func TestLifeShutdownWhileAccepting(t *testing.T) {
 		return err == nil
 	})
 	accepting.loop.stats.accepted.Add(1)
-	srv.admit(fd, netip.AddrPort{})
+	srv.admit(fd, netip.AddrPort{}, false)
 	release()
 	coming.response(http.StatusServiceUnavailable)
 	coming.wantEOF()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -59,6 +60,11 @@ type Server struct {
 	// HandshakeBurst is how many may come at once before HandshakeRate counts. 0 is as many as may
 	// come in a second.
 	HandshakeBurst int
+	// TrustedProxies are the networks of proxies. From those, X-Forwarded-For and Forwarded (RFC 7239)
+	// give the client's address to RemoteAddr: the last that they name which is not a proxy's itself.
+	// An endpoint's handshakes are read so, and not the requests that Handler gets. The zero Prefix
+	// stands for peers of unix sockets. Where it is malformed, or the two differ, the peer is told 400.
+	TrustedProxies []netip.Prefix
 	// MaxHeaderBytes bounds the head of a handshake or of the first plain request of a connection;
 	// a longer one is told 431. 0 is 8 KiB.
 	MaxHeaderBytes int
@@ -106,6 +112,7 @@ type Server struct {
 	conns                      atomic.Int64
 	plain                      atomic.Int64                  // of conns, those that net/http has
 	told                       atomic.Int64                  // of conns, those that are there only to be told that they can't be
+	proxies                    proxies                       // TrustedProxies
 	shaking                    atomic.Int64                  // of conns, those whose handshake is under way
 	refusedOutside             [RefusalReasons]atomic.Uint64 // handshakes that net/http had
 	addresses                  addresses
@@ -186,26 +193,30 @@ func (s *Server) ListenAndServe() error {
 	if err != nil {
 		return err
 	}
-	return s.serve(l)
+	return s.serve(l, false)
 }
 
 // Serve serves connections from l until Shutdown or Close, which close l; then it returns
 // ErrServerClosed. It takes any listener with a descriptor: TCP, unix, or inherited, but not one of
-// crypto/tls. Several listeners may be served at once.
+// crypto/tls; and one of ProxyProtocol. Several listeners may be served at once.
 func (s *Server) Serve(l net.Listener) error {
+	through, proxied := l.(proxyListener)
+	if proxied {
+		l = through.Listener
+	}
 	own, err := netpoll.FromListener(l)
 	if err != nil {
 		return err
 	}
-	return s.serve(own)
+	return s.serve(own, proxied)
 }
 
-func (s *Server) serve(l *netpoll.Listener) error {
+func (s *Server) serve(l *netpoll.Listener, proxied bool) error {
 	if err := s.start(); err != nil {
 		l.Close()
 		return err
 	}
-	a, err := s.accept(l)
+	a, err := s.accept(l, proxied)
 	if err != nil {
 		l.Close()
 		return err
@@ -215,8 +226,8 @@ func (s *Server) serve(l *netpoll.Listener) error {
 }
 
 // accept puts a listener on a loop.
-func (s *Server) accept(l *netpoll.Listener) (*acceptor, error) {
-	a := &acceptor{srv: s, listener: l, done: make(chan struct{})}
+func (s *Server) accept(l *netpoll.Listener, proxied bool) (*acceptor, error) {
+	a := &acceptor{srv: s, listener: l, proxied: proxied, done: make(chan struct{})}
 	if d := s.userTimeout(); d > 0 && netpoll.IsTCP(l.FD) && netpoll.SetUserTimeout(l.FD, d) != nil {
 		a.userTimeout = d
 	}
@@ -260,6 +271,10 @@ func (s *Server) open() error {
 	s.inbound.limit = orDefault(s.InboundBudget, defaultInboundBudget)
 	s.outbound.limit = orDefault(s.OutboundBudget, defaultOutboundBudget)
 	s.windows.limit = orDefault(s.WindowBudget, defaultWindowBudget)
+	var err error
+	if s.proxies, err = listProxies(s.TrustedProxies); err != nil {
+		return err
+	}
 	s.addresses.set(s.MaxConnsPerAddress, orDefault(s.IPv4Prefix, defaultIPv4Prefix), orDefault(s.IPv6Prefix, defaultIPv6Prefix))
 	if s.HandshakeRate > 0 {
 		s.pace.set(s.HandshakeRate, orDefault(s.HandshakeBurst, s.HandshakeRate))

@@ -20,12 +20,12 @@ type Stats struct {
 	Accepted  uint64 // connections that came, also those refused
 	Rests     uint64 // times that accepting rested, with no descriptor or memory left to turn anybody away with
 	Closed    uint64 // connections that had been upgraded
-	Abandoned uint64 // that ended before their upgrade, without an answer
+	Abandoned uint64 // that ended before their upgrade, neither answered nor refused
 	BadInput  uint64 // that broke the protocol or a limit
 	Panics    uint64 // of handlers
 
-	// Handshakes are those that got an HTTP error, also by Endpoint.ServeHTTP, where their connection
-	// is net/http's and not among those accepted.
+	// Handshakes are those that got an HTTP error, or no answer for RefusedPreface; also by
+	// Endpoint.ServeHTTP, where their connection is net/http's and not among those accepted.
 	Handshakes    uint64
 	RefusedBy     [RefusalReasons]uint64 // Handshakes by RefusalReason
 	ClosedByCause [Causes]uint64         // Closed by Closing.Cause

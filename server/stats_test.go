@@ -57,6 +57,7 @@ var every = map[string]struct {
 	"errManyHosts": {errManyHosts, RefusedBadRequest}, "errHost": {errHost, RefusedBadRequest},
 	"errBothLengths": {errBothLengths, RefusedBadRequest}, "errManyLengths": {errManyLengths, RefusedBadRequest},
 	"errBadPathEscape": {errBadPathEscape, RefusedBadRequest}, "errSingleHeader": {errSingleHeader, RefusedBadRequest},
+	"errForwarded": {errForwarded, RefusedBadRequest}, "errDiffering": {errDiffering, RefusedBadRequest},
 	"errMethod": {errMethod, RefusedBadRequest}, "errNoUpgrade": {errNoUpgrade, RefusedBadRequest},
 	"errNoConnection": {errNoConnection, RefusedBadRequest}, "errVersion": {errVersion, RefusedBadRequest},
 	"errNoKey": {errNoKey, RefusedBadRequest}, "errUpgradeBody": {errUpgradeBody, RefusedBadRequest},

@@ -32,6 +32,10 @@ var (
 func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer ep.srv.complain()
 	agreed, err := ep.judgeStd(r)
+	if agreed.client.IsValid() {
+		r = r.WithContext(r.Context()) // the caller's is not to be changed
+		r.RemoteAddr = agreed.client.String()
+	}
 	if err == nil {
 		agreed.value, err = ep.askStd(w, r)
 	}
@@ -88,6 +92,10 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 	if err := ep.srv.mayCome(r); err != nil {
 		return a, err
 	}
+	client, err := ep.srv.believeStd(r)
+	if err != nil {
+		return a, err
+	}
 	h := head{method: []byte(r.Method), host: []byte(r.Host), hasBody: r.ContentLength != 0}
 	for name, values := range r.Header {
 		for _, v := range values {
@@ -99,7 +107,9 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 			}
 		}
 	}
-	return ep.judge(&h)
+	a, err = ep.judge(&h)
+	a.client = client
+	return a, err
 }
 
 // mayCome tells whether a request of somebody else's http.Server may go on: its connection was not
@@ -130,9 +140,10 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		return err
 	}
 	rest = append([]byte(nil), rest...)
-	if p, ok := conn.(*prefixed); ok {
-		rest = append(rest, p.prefix...)
-		conn = p.Conn
+	through, ok := conn.(*prefixed)
+	if ok {
+		rest = append(rest, through.prefix...)
+		conn = through.Conn
 	}
 	fd, err := takeStream(conn)
 	if err != nil {
@@ -141,6 +152,12 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 	srv := ep.srv
 	peer, _ := netpoll.RemoteAddr(fd) // a peer that is gone by now is noticed by the loop
 	c := srv.newConn(int32(fd), peer)
+	if through != nil && through.proxied {
+		c.speakFor(through.remote)
+	}
+	if agreed.client.IsValid() {
+		c.speakFor(agreed.client)
+	}
 	if err := srv.come(c); err != nil {
 		netpoll.Close(fd)
 		return err

@@ -54,6 +54,8 @@ func (c *Conn) stageExpired() {
 	switch {
 	case c.state.has(stOpen | stLinger):
 		c.closeExpired()
+	case c.state.has(stPreface):
+		c.abortPreface(errPrefaceLate)
 	case c.state.has(stAsking):
 		c.refuse(errAuthorizeSlow)
 	default:

@@ -11,10 +11,12 @@ import (
 	"time"
 )
 
-// asChild makes the test binary a child of a run, and asParent a whole run that is killed.
+// What the test binary is instead, if the environment has one of these: a child of a run, or a process
+// that is killed, be it a whole run or not.
 const (
 	asChild  = "STILLPOOL_TEST_MILLION_CHILD"
 	asParent = "STILLPOOL_TEST_MILLION_PARENT"
+	asBinder = "STILLPOOL_TEST_MILLION_BINDER" // a process with a child that heeds nobody
 )
 
 // TestMain fails when the tests leave goroutines behind, or a process that they started.
@@ -28,6 +30,8 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case os.Getenv(asParent) != "":
 		runToBeKilled()
+	case os.Getenv(asBinder) != "":
+		bindToBeKilled()
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt) // its goroutine stays for ever from now on

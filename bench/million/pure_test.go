@@ -323,16 +323,16 @@ func wantRefusal(t *testing.T, name string, o Options, l *Limits, err error) {
 // TestFewDescriptors: so low a limit that the process itself could not hold the pipes to all children.
 func TestFewDescriptors(t *testing.T) {
 	l := wide()
-	l.Descriptors, l.DescMax, l.MemAvailable = 1024, 500_000, unknown
-	bad := notFine(check(&l, newPlan(Options{Conns: 1_000_000}, &l)))
+	l.Descriptors, l.DescMax, l.MemAvailable = 1024, 100_000, unknown
+	bad := notFine(check(&l, newPlan(Options{Conns: 150_000}, &l)))
 	if len(bad) != 1 || bad[0].err != ErrDescriptors {
 		t.Fatalf("%+v", bad)
 	}
-	want := []string{"sysctl -w fs.nr_open='1100000'", "ulimit -n 1000256"}
+	want := []string{"sysctl -w fs.nr_open='160000'", "ulimit -n 150256"}
 	if !slices.Equal(bad[0].Change, want) {
 		t.Errorf("to be changed by %q, want %q", bad[0].Change, want)
 	}
-	wantRefusal(t, "descriptors", Options{Conns: 1_000_000}, &l, ErrDescriptors)
+	wantRefusal(t, "descriptors", Options{Conns: 150_000}, &l, ErrDescriptors)
 }
 
 func TestRoundUp(t *testing.T) {

@@ -334,6 +334,45 @@ func TestKilled(t *testing.T) {
 	eventually(t, "the old setting", func() bool { return fileMax(t, root) == "1000" })
 }
 
+// TestBound: a child that does not heed the end of its input ends with its parent all the same.
+func TestBound(t *testing.T) {
+	t.Parallel()
+	parent := exec.Command(os.Args[0])
+	parent.Env = append(os.Environ(), asBinder+"="+markOf(t))
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	told := bufio.NewScanner(out)
+	if !told.Scan() || told.Text() != "started" || len(marked(markOf(t))) != 1 {
+		t.Errorf("said %q, children %v", told.Text(), marked(markOf(t)))
+	}
+	if err := parent.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	parent.Wait() // it was killed
+	eventually(t, "the end of the child", func() bool { return len(marked(markOf(t))) == 0 })
+}
+
+// bindToBeKilled has a child that sleeps, and is killed.
+func bindToBeKilled() {
+	mark := os.Getenv(asBinder)
+	os.Unsetenv(asBinder)
+	_, err := startChild(newStarter(), []string{"env", asChild + "=" + mark, "sleep"}, "1000", 0, nil, func(*child) {})
+	if err == nil {
+		for len(marked(mark)) == 0 { // until env has become sleep
+			time.Sleep(time.Millisecond)
+		}
+		fmt.Println("started")
+		select {}
+	}
+	fmt.Println(err)
+	os.Exit(1)
+}
+
 // runToBeKilled is a process that holds connections until it is killed.
 func runToBeKilled() {
 	mark, root, _ := strings.Cut(os.Getenv(asParent), "\n")

@@ -48,13 +48,15 @@ func TestProgress(t *testing.T) {
 func TestTable(t *testing.T) {
 	load := &Load{EverySeconds: 20, Seconds: 600, MessagesPerSecond: 50_000, AskedPerSecond: 50_001, Ticks: 90, OnTime: 60, Skipped: 10,
 		OnTimeSeconds: 0.05, Spread: Spread{Least: 29, Most: 31}, Missing: 77, ServerCPUPercent: 61}
+	after := *load
+	after.AskedPerSecond = 4711
 	r := &Result{
 		Options: Options{Conns: 1_000_000}, Servers: 53, Clients: 51, Interrupted: true,
 		Ramp: Ramp{Opened: 999_999, Seconds: 50, ConnsPerSec: 20_000, Failed: map[string]int{"refused": 12}},
 		Memory: Memory{SlopeStart: &Weight{Conns: 159_000}, Open: Weight{Conns: 999_999}, ServerRSSSlopePerConn: 166,
 			KernelPerPair: 10_359, AvailablePerPair: 6_293},
 		Open: 999_998, Lost: map[string]int{"reset": 1}, Deaths: []Death{{Role: RoleClient, Index: 7, Second: 33, Why: "signal: killed"}},
-		Idle: &Idle{ServerCPUPercent: 0.25, Seconds: 10}, Hold: load, Overload: load, After: load,
+		Idle: &Idle{ServerCPUPercent: 0.25, Seconds: 10}, Hold: load, Overload: load, After: &after,
 		Recovery: &Recovery{EasedSeconds: 1.25, DrainedSeconds: 1.5, OnTimeSeconds: 2.75},
 		Sent:     1234, Received: 1233, Network: map[string]int64{"ListenOverflows": 4},
 	}
@@ -65,7 +67,8 @@ func TestTable(t *testing.T) {
 	for _, want := range []string{
 		"53 server and 51 client processes (interrupted)", "999999 in 50.0 s, 20000/s", "12 refused", "999998 at the end", "1 reset",
 		"client 7 at 33 s: signal: killed", "166 B from 159000 on", "10359 B a connection, for both ends (6293 B", "0.25% of a core",
-		"every 20 s for 600 s: 50000 a second of 50001", "60.00% on time (50 ms), 30.00% later, 10.00% skipped", "got 29 to 31 messages; 77 missing",
+		"every 20 s for 600 s: 50000 a second of 50001", "50000 a second of 4711",
+		"60.00% on time (50 ms), 30.00% later, 10.00% skipped", "got 29 to 31 messages; 77 missing",
 		"after 1.25 s, all read after 1.50 s, on time after 2.75 s", "1234 sent, 1233 received", "4 ListenOverflows",
 	} {
 		if !strings.Contains(table.String(), want) {

@@ -86,8 +86,8 @@ var families = []family{
 				add(float64(n), server.CodeClass(i).String())
 			}
 		}},
-	counter("connections_abandoned_total", "Connections that ended before their upgrade, without an answer.", func(r *reading) uint64 { return r.Abandoned }),
-	{"handshakes_refused_total", "Handshakes that got an HTTP error, by why.", prometheus.CounterValue, "reason",
+	counter("connections_abandoned_total", "Connections that ended before their upgrade, neither answered nor refused.", func(r *reading) uint64 { return r.Abandoned }),
+	{"handshakes_refused_total", "Handshakes that were refused, by why.", prometheus.CounterValue, "reason",
 		func(r *reading, add func(float64, ...string)) {
 			for i, n := range r.RefusedBy {
 				add(float64(n), server.RefusalReason(i).String())
