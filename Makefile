@@ -5,6 +5,10 @@ FUZZTIME    ?= 10s
 FUZZFLAGS   ?=
 ARGS        ?=
 
+# Where make bench keeps its results, and how often it measures each server (3, and once beside attackers).
+RESULTS ?= bin/results
+ROUNDS  ?=
+
 # What make profile profiles.
 MODE     ?= cpu
 SCENARIO ?= tick
@@ -12,9 +16,9 @@ CONNS    ?= 9000
 DURATION ?= 10s
 
 # Modules of their own, so that who embeds package server does not inherit what they need.
-MODULES = . bench/peers cmd/stillpool/browsertest server/interop
+MODULES = . bench/peers bench/report cmd/stillpool/browsertest server/interop
 
-.PHONY: help run test bench check profile fuzz lint build chromium node
+.PHONY: help run test bench report tools check million profile fuzz lint build chromium node
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -47,14 +51,25 @@ node:
 		(cd server/interop/js && npm install --no-save --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null) || \
 		echo "Node's package ws can't be installed: the tests that need it will be left out"
 
-bench: build ## Stillpool beside its peers and beside a bare write loop, in about five minutes
-	cd bench/peers && go build -o ../../bin/peers .
-	bin/peers compare tick --stillpool-bin bin/stillpool --servers stillpool,floor,gws,gorilla --rounds 3 $(ARGS)
-	bin/peers compare echo --stillpool-bin bin/stillpool --servers stillpool,gws,gorilla --rounds 3 $(ARGS)
+bench: build tools ## Stillpool beside its peers, in less than a quarter of an hour: a table, and a page of plots in $(RESULTS)
+	bin/peers suite --stillpool-bin bin/stillpool --out $(RESULTS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+	@bin/report html $(RESULTS) >$(RESULTS)/report.html
+	@echo && bin/report markdown $(RESULTS) && echo && echo "Plots and all tables: $(RESULTS)/report.html"
 
-check: build ## hold Stillpool against its budgets beside its peers, in about half an hour (less: make check ARGS=--quick)
+report: tools ## the table of README.md, bench/results/report.html and tables.md from bench/results
+	bin/report readme bench/results README.md
+	bin/report markdown --long bench/results >bench/results/tables.md
+	bin/report html bench/results >bench/results/report.html
+
+tools:
 	cd bench/peers && go build -o ../../bin/peers .
+	cd bench/report && go build -o ../../bin/report .
+
+check: build tools ## hold Stillpool against its budgets beside its peers, in about half an hour (less: make check ARGS=--quick)
 	bin/stillpool bench check $(ARGS)
+
+million: build ## a million connections on this machine, held and overloaded, in about a quarter of an hour (fewer: ARGS="--conns 100000 --hold 1m")
+	bin/stillpool bench million $(ARGS)
 
 profile: build ## profile the server: MODE=cpu|heap|… SCENARIO=tick|echo|… CONNS=9000 DURATION=10s ARGS="--size 1024"
 	bin/stillpool bench profile --mode=$(MODE) $(SCENARIO) --conns=$(CONNS) --duration=$(DURATION) $(ARGS)

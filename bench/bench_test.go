@@ -174,10 +174,25 @@ func TestEcho(t *testing.T) {
 
 // TestEchoLargerThanTheKernelHolds needs the writable edge to be sent, and comes back in many reads.
 func TestEchoLargerThanTheKernelHolds(t *testing.T) {
-	r := echo(t, EchoOptions{Options: quick(newTestServer(t).url("/echo")), Size: 8 << 20, Inflight: 2})
+	o := quick(newTestServer(t).url("/echo"))
+	o.Duration = time.Second // for one to be sent in it, when one has come back
+	r := echo(t, EchoOptions{Options: o, Size: 8 << 20, Inflight: 2})
 	wantAllOpen(t, r.Common)
 	if r.Unanswered != 0 || r.Latency.Max == 0 {
 		t.Errorf("%d unanswered, latency: %v", r.Unanswered, r.Latency)
+	}
+}
+
+// TestEchoesThatDoNotComeAreLate at a fixed rate; in a closed loop they have no time.
+func TestEchoesThatDoNotComeAreLate(t *testing.T) {
+	s := newTestServer(t)
+	r := echo(t, EchoOptions{Options: quick(s.url("/stay")), Rate: 1_000})
+	if waited := stragglerTime.Microseconds(); r.Messages != 0 || r.Unanswered == 0 || r.Unsent == 0 || r.Latency.P50 < waited {
+		t.Errorf("%d messages, %d unanswered, %d unsent, latency: %v", r.Messages, r.Unanswered, r.Unsent, r.Latency)
+	}
+	r = echo(t, EchoOptions{Options: quick(s.url("/stay"))})
+	if r.Messages != 0 || r.Unanswered == 0 || len(r.Curve) > 0 {
+		t.Errorf("%d messages, %d unanswered, latency: %v", r.Messages, r.Unanswered, r.Latency)
 	}
 }
 

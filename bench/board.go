@@ -73,13 +73,11 @@ func (b *board) leave(next uint32) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.present--
-	if !b.over {
-		b.miss(next, b.sent)
-	}
+	b.miss(next, b.sent)
 }
 
 // post gives the next message its number, and tells if it counts. There is none while too many are under
-// way.
+// way. Who sends it is one of those that await it.
 func (b *board) post(due time.Duration) (number uint32, counts, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

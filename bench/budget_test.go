@@ -11,7 +11,7 @@ import (
 func took(name string, cpu ...float64) Contestant {
 	c := Contestant{Name: name}
 	for _, us := range cpu {
-		c.Rounds = append(c.Rounds, Sample{Tick: &TickResult{Common: Common{Server: &Use{CPUUsPerMessage: us}, Memory: &Memory{}}}})
+		c.Rounds = append(c.Rounds, Sample{Tick: &TickResult{Common: Common{Messages: 1, Server: &Use{CPUUsPerMessage: us}, Memory: &Memory{}}}})
 	}
 	return c
 }

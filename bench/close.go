@@ -14,10 +14,14 @@ var (
 	errUpgradeTimeout = errors.New("upgrade: timed out")
 )
 
-// expire gives up on connections that have been opening for too long.
+// expire gives up on connections that have been opening for too long. Those that opened long ago it does
+// not look at again: they would be many.
 func (l *loop) expire() {
 	oldest := l.clock() - l.timeout
-	for i := range l.conns[:l.next] {
+	for l.settled < l.next && !l.conns[l.settled].isOpening() {
+		l.settled++
+	}
+	for i := l.settled; i < l.next; i++ {
 		switch c := &l.conns[i]; {
 		case c.since > oldest:
 			return // they were dialled in this order
@@ -28,6 +32,8 @@ func (l *loop) expire() {
 		}
 	}
 }
+
+func (c *conn) isOpening() bool { return c.state == connecting || c.state == upgrading }
 
 // sayGoodbye starts the closing handshake where there is somebody to say it to.
 func (l *loop) sayGoodbye() {
@@ -71,7 +77,7 @@ func (l *loop) hangUp(c *conn) {
 	if c.state == unused || c.state == closed {
 		return
 	}
-	if c.state == connecting || c.state == upgrading {
+	if c.isOpening() {
 		l.opening--
 	}
 	if c.state != closing {

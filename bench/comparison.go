@@ -21,11 +21,12 @@ type Comparison struct {
 	Servers []Contestant `json:"servers"`
 }
 
-// Point is the place of a comparison in a series, as one of several rates.
+// Point is the place of a comparison in a series, as one of several rates or kinds.
 type Point struct {
 	Series    string  `json:"series"`    // its name, as echo-rate
 	Parameter string  `json:"parameter"` // in which its comparisons differ, with the unit
-	Value     float64 `json:"value"`
+	Value     float64 `json:"value,omitempty"`
+	Name      string  `json:"name,omitempty"` // where there is no value
 }
 
 // Contestant is a server of a comparison and what was measured of it, a sample a round.

@@ -25,7 +25,7 @@ type ConnectResult struct {
 // Closing tells how the connections closed, of all rounds together.
 type Closing struct {
 	Closed int `json:"closed"` // by the server, after our close frame
-	// Unclosed connections were still there a second after our close frame; the client closed them.
+	// Unclosed connections were still there after the ConnectTimeout; the client closed them.
 	Unclosed    int     `json:"unclosed,omitempty"`
 	Seconds     float64 `json:"seconds"` // pauses left out
 	ClientCPUUs float64 `json:"client_cpu_us_per_conn"`
@@ -53,7 +53,7 @@ func (c *connectRun) resultAfter(took time.Duration) *ConnectResult {
 		use := useOf(c.opening.server, c.opening.time, 0)
 		res.Server, res.Memory = &use, r.memory.withRatios()
 	}
-	res.Warnings = bottleneck(res.Client, o.Loops)
+	res.Warnings = append(bottleneck(res.Client, o.Loops), tardiness("the client", percentilesOf(c.late), res.Latency)...)
 	return res
 }
 

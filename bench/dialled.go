@@ -17,9 +17,8 @@ type dialled struct {
 }
 
 func newDialled(l *loop, o ConnectOptions) *dialled {
-	l.spread = true
 	if o.Rate > 0 {
-		l.pace = &pace{rate: o.Rate / float64(o.Loops)}
+		l.pace, l.late = &pace{rate: o.Rate / float64(o.Loops)}, newHistogram()
 	}
 	return &dialled{loop: l, latency: newHistogram(), delay: newHistogram()}
 }
@@ -40,14 +39,15 @@ func (d *dialled) opened(c *conn) {
 	record(d.delay, c.since-due)
 }
 
-// end counts those that were due by now and had to wait for others, with the time that they have waited:
-// it is the least that theirs can be, and to leave them out would be kind to a server that is slow.
+// end dials no more. It counts those that were due by now and had to wait for others, with the time that
+// they have waited: it is the least that theirs can be, and to leave them out would be kind to a server
+// that is slow.
 func (d *dialled) end(now time.Duration) {
-	if d.loop.pace == nil {
-		return
+	if d.loop.pace != nil {
+		for left := *d.loop.pace; left.sent < int64(d.loop.want) && left.due() <= now; left.sent++ {
+			d.undialled++
+			record(d.latency, now-left.due())
+		}
 	}
-	for left := *d.loop.pace; left.sent < int64(d.loop.want) && left.due() <= now; left.sent++ {
-		d.undialled++
-		record(d.latency, now-left.due())
-	}
+	d.loop.want = d.loop.next
 }

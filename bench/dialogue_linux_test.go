@@ -23,13 +23,9 @@ func newStage(t *testing.T, o EchoOptions) *stage {
 	o.Loops = 1
 	l := &loop{clock: func() time.Duration { return s.now }, maxOut: 1 << 20, conns: make([]conn, o.Conns)}
 	for i := range l.conns {
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { unix.Close(pair[0]); unix.Close(pair[1]) })
-		l.conns[i] = conn{index: uint32(i), fd: int32(pair[0]), state: open}
-		s.peers = append(s.peers, pair[1])
+		ours, theirs := socketPair(t)
+		l.conns[i] = conn{index: uint32(i), fd: int32(ours), state: open}
+		s.peers = append(s.peers, theirs)
 	}
 	s.echoed = newEchoed(l, o, 0)
 	l.scenario = s
@@ -195,6 +191,18 @@ func TestLostConnectionGivesItsPlaceToAnother(t *testing.T) {
 	s.step(s.now)
 	if s.inflight != 2 || s.received(2) != 1 || s.unanswered != 1 {
 		t.Errorf("%d under way, %d unanswered", s.inflight, s.unanswered)
+	}
+}
+
+// TestLostAtARateCounts loses a connection with a message under way, at a fixed rate and without.
+func TestLostAtARateCounts(t *testing.T) {
+	for rate, want := range map[float64][]time.Duration{10: {50 * ms}, 0: nil} {
+		s := newStage(t, EchoOptions{Options: Options{Conns: 1}, Size: 16, Inflight: 1, Pipeline: 1, Rate: rate})
+		s.step(s.now)
+		s.now = 50 * ms
+		s.loop.conns[0].state = closed
+		s.lost(&s.loop.conns[0], s.now)
+		wantHistogram(t, "latency", s.latency, want...)
 	}
 }
 

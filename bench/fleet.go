@@ -108,11 +108,11 @@ func (f *fleet) ask(n int) {
 	}
 }
 
-// curtail dials no more.
+// curtail ends dialling. The scenario of each loop sees to it that the loop wants no more.
 func (f *fleet) curtail() {
 	n := 0
 	f.each(func(l *loop) {
-		l.want = l.next
+		l.scenario.end(l.clock())
 		n += l.want
 	})
 	f.goal.Store(int64(n))
@@ -189,11 +189,11 @@ func addAll(to, from map[string]int) {
 
 // goodbye closes all connections as RFC 6455 says in section 7.1.1: each gets a close frame, and it is
 // for the server to close first, so that what TCP keeps of a closed connection for a minute does not
-// take the ports of the client. It answers how many the server had not closed after a moment; those the
-// client closes.
-func (f *fleet) goodbye() (unclosed int) {
+// take the ports of the client. It answers how many the server had not closed in time; those the client
+// closes.
+func (f *fleet) goodbye(inTime time.Duration) (unclosed int) {
 	f.each((*loop).sayGoodbye)
-	deadline := time.Now().Add(goodbyeTime)
+	deadline := time.Now().Add(inTime)
 	for {
 		unclosed = 0
 		f.each(func(l *loop) { unclosed += l.closing })
@@ -211,7 +211,7 @@ func (f *fleet) goodbye() (unclosed int) {
 
 // close says goodbye to the server and ends the loops.
 func (f *fleet) close() {
-	f.goodbye()
+	f.goodbye(goodbyeTime)
 	f.each(func(l *loop) { l.stopped = true })
 	for _, l := range f.loops {
 		<-l.ended

@@ -160,3 +160,25 @@ func TestLatenessAnchorMoves(t *testing.T) {
 	l.finish(0, (window+1)*second)
 	wantLate(t, l, append(want, 0))
 }
+
+// TestLatenessRestart: nothing of the time before is left when the period changes.
+func TestLatenessRestart(t *testing.T) {
+	l := newLateness(second, 2)
+	for _, at := range []time.Duration{0, 1200 * ms, 2000 * ms, 5000 * ms} {
+		l.arrived(0, at)
+	}
+	l.finish(0, 5000*ms)
+	l.finish(1, 5000*ms)
+	l.arrived(1, 5500*ms)
+	l.restart(100 * ms)
+	for _, at := range []time.Duration{6000 * ms, 6130 * ms, 6200 * ms, 6400 * ms} {
+		l.arrived(0, at)
+		l.arrived(1, at+3*ms)
+	}
+	l.finish(0, 6450*ms)
+	l.finish(1, 6450*ms)
+	wantLate(t, l, []time.Duration{0, 30 * ms, 0, 0, 0, 30 * ms, 0, 0})
+	if l.missing != 2 || l.silent != 0 {
+		t.Errorf("%d missing and %d silent, want one a connection and none", l.missing, l.silent)
+	}
+}

@@ -24,6 +24,16 @@ func newTestLoop(t *testing.T, o Options, to target) *loop {
 	return l
 }
 
+// socketPair is two ends that the test closes.
+func socketPair(t *testing.T) (ours, theirs int) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(pair[0]); unix.Close(pair[1]) })
+	return pair[0], pair[1]
+}
+
 func TestConnectsAreBounded(t *testing.T) {
 	s := newTestServerOf(t, mute)
 	l := newTestLoop(t, Options{Conns: 10}, target{addr: netip.MustParseAddrPort(s.listener.Addr().String())})
@@ -73,6 +83,33 @@ func TestSendKeepsWhatTheKernelDoesNotTake(t *testing.T) {
 	if !bytes.Equal(got, want) || c.out != nil {
 		t.Errorf("%d bytes came, not as they were sent; %d are left", len(got), len(c.out))
 	}
+}
+
+// TestGoodbyeIsNotForEver has a server that reads on after the client's close frame.
+func TestGoodbyeIsNotForEver(t *testing.T) {
+	o := quick(newTestServer(t).url("/stay")).withDefaults()
+	to, err := resolve(t.Context(), o.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := newFleet(to, o, 0, func(*loop, int) scenario { return bystander{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	if err := f.open(t.Context(), o.Conns, func(int) {}); err != nil {
+		t.Fatal(err)
+	}
+	if n := f.goodbye(10 * ms); n != o.Conns {
+		t.Errorf("%d were still there, want all %d", n, o.Conns)
+	}
+	f.each(func(l *loop) {
+		for i := range l.conns {
+			if l.conns[i].state != closed || l.closing != 0 {
+				t.Errorf("connection %d is in state %d, and %d are closing", i, l.conns[i].state, l.closing)
+			}
+		}
+	})
 }
 
 func TestTicksCountOnlyWhileMeasuring(t *testing.T) {

@@ -66,7 +66,12 @@ func (c *Comparison) Metric(name string) (Metric, bool) {
 
 var (
 	serverCPU = Metric{Name: "server_cpu", Title: "server CPU a message", Unit: "µs", Digits: 2,
-		of: ofServer(func(c *Common) float64 { return c.Server.CPUUsPerMessage })}
+		of: ofServer(func(c *Common) float64 {
+			if c.Messages == 0 {
+				return math.NaN() // it is not the cheapest that sends none
+			}
+			return c.Server.CPUUsPerMessage
+		})}
 	openCPU = Metric{Name: "open_cpu", Title: "server CPU to open a connection", Unit: "µs", Digits: 1,
 		of: ofServer(func(c *Common) float64 { return c.Opening.ServerCPUUs })}
 	memory = Metric{Name: "memory", Title: "memory a connection", Unit: "B",

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -36,10 +37,37 @@ func TestParseField(t *testing.T) {
 		{"Rss: 12", "Rss:"},
 		{"Rss: 12 MB", "Rss:"},
 		{"Rss: many kB", "Rss:"},
+		{"Rss: -5 kB", "Rss:"},
+		{"Rss: 9007199254740992 kB", "Rss:"}, // more bytes than an int64 has room for
 	} {
 		if got, err := parseField([]byte(c.data), c.name); err == nil {
 			t.Errorf("%s in %q: got %d, want an error", c.name, c.data, got)
 		}
+	}
+}
+
+const meminfo = `MemTotal:       24660564 kB
+Slab:             496036 kB
+SReclaimable:     308756 kB
+KernelStack:        1848 kB
+PageTables:         2668 kB
+SecPageTables:         0 kB
+HugePages_Total:       0
+`
+
+func TestParseKernelMemory(t *testing.T) {
+	want := KernelMemory{Slab: 496036 << 10, Stacks: 1848 << 10, PageTables: 2668 << 10}
+	k, err := parseKernelMemory([]byte(meminfo))
+	if err != nil || k != want || k.Total() != (496036+1848+2668)<<10 {
+		t.Errorf("got %+v, %v, want %+v", k, err, want)
+	}
+	for _, field := range []string{"Slab:", "KernelStack:", "PageTables:"} {
+		if k, err := parseKernelMemory([]byte(strings.Replace(meminfo, field, "Else:", 1))); err == nil {
+			t.Errorf("without %s: %+v", field, k)
+		}
+	}
+	if k, err := kernelMemory(); err != nil || k.Slab <= 0 {
+		t.Errorf("of this machine: %+v, %v", k, err)
 	}
 }
 

@@ -2,10 +2,12 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +26,7 @@ type testServer struct {
 	mu    sync.Mutex
 	conns map[net.Conn]bool
 	seen  map[string]int // close codes and the like, by what the client sent
+	halls map[string]*hall
 }
 
 // manner is what the server does on every path.
@@ -42,7 +45,7 @@ func newTestServerOf(t *testing.T, m manner) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &testServer{listener: l, manner: m, conns: map[net.Conn]bool{}, seen: map[string]int{}}
+	s := &testServer{listener: l, manner: m, conns: map[net.Conn]bool{}, seen: map[string]int{}, halls: map[string]*hall{}}
 	s.done.Go(s.accept)
 	t.Cleanup(s.close)
 	return s
@@ -128,6 +131,13 @@ func (s *testServer) serve(c net.Conn) {
 		s.echo(conn, func(p []byte) []byte { return p[:len(p)-1] })
 	case "/twice":
 		s.echo(conn, func(p []byte) []byte { return append(p, p...) })
+	case "/stay":
+		s.readAll(c)
+		io.Copy(io.Discard, c)
+	default:
+		if manner, ok := hallManners[strings.TrimPrefix(path, "/broadcast/")]; ok {
+			s.hall(path).attend(conn, manner)
+		}
 	}
 }
 
@@ -160,6 +170,9 @@ func (s *testServer) tick(w io.Writer) {
 func (s *testServer) readAll(c net.Conn) {
 	for {
 		op, payload, err := readFrame(c)
+		if errors.Is(err, syscall.ECONNRESET) {
+			s.saw("reset")
+		}
 		if err != nil {
 			return
 		}

@@ -49,6 +49,23 @@ func TestSources(t *testing.T) {
 	}
 }
 
+// TestProcessesShareSources: processes with few connections each use all sources together.
+func TestProcessesShareSources(t *testing.T) {
+	perSource := map[netip.Addr]int{}
+	const conns, each = 5_000, 10
+	for first := 0; first < conns; first += each {
+		to := target{addr: netip.MustParseAddrPort("127.0.0.1:80"), first: first, many: true}
+		for i := range each {
+			perSource[to.source(i, each)]++
+		}
+	}
+	for ip, n := range perSource {
+		if !ip.IsLoopback() || n != conns/sourceCount {
+			t.Errorf("%d connections from %v", n, ip)
+		}
+	}
+}
+
 func TestShare(t *testing.T) {
 	for n := 1; n < 9; n++ {
 		before := make([]int, n)

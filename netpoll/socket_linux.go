@@ -168,6 +168,17 @@ func ConnectError(fd int) error {
 	return os.NewSyscallError("connect", err)
 }
 
+// Spare opens a descriptor that is good for one thing: to be closed when another one is needed and
+// there are none left.
+func Spare() (fd int, err error) {
+	// An event counter is the smallest that takes a file of the kernel's too, so it helps against
+	// ENFILE as well, and needs no file system.
+	if fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return -1, os.NewSyscallError("eventfd", err)
+	}
+	return fd, nil
+}
+
 // CloseWrite ends the stream towards the peer; reading goes on.
 func CloseWrite(fd int) error {
 	return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_WR))

@@ -196,6 +196,15 @@ func TestSocketOptions(t *testing.T) {
 	}
 }
 
+// TestSpare: a spare descriptor is one, and is not passed on.
+func TestSpare(t *testing.T) {
+	t.Parallel()
+	fd, err := Spare()
+	must(t, err)
+	checkRaw(t, fd)
+	must(t, Close(fd))
+}
+
 func TestErrorKinds(t *testing.T) {
 	t.Parallel()
 	for err, want := range map[error]struct{ transient, exhausted bool }{

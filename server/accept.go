@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,13 +10,13 @@ import (
 	"github.com/stillpool/stillpool/netpoll"
 )
 
-// This file takes connections in: from a listener, or from whoever has a descriptor already.
+// This file takes connections off listeners, until there is no descriptor left for them.
 
 const (
 	// acceptBatch is how many connections are accepted before the loop serves others.
 	acceptBatch = 64
-	// acceptPause is how long accepting rests when descriptors or memory have run out, unless a
-	// connection is closed before.
+	// acceptPause is how long accepting rests when memory has run out, or descriptors and the reserve
+	// with them, unless a connection is closed before: others may free what this process does not see.
 	acceptPause = 100 * time.Millisecond
 	// complainEvery is how often the log warns of it at the most.
 	complainEvery = 10 * time.Second
@@ -33,9 +32,10 @@ type acceptor struct {
 	// one of net.Listen is an MPTCP socket, which does not know the option.
 	userTimeout time.Duration
 
-	again  atomic.Bool // there may be more to accept, though no event will say so
-	missed atomic.Bool // somebody came to accept while another one did
-	paused atomic.Bool // until a descriptor is free
+	again  atomic.Bool   // there may be more to accept, though no event will say so
+	missed atomic.Bool   // somebody came to accept while another one did
+	looks  atomic.Uint64 // times that it was run
+	paused atomic.Bool   // until a descriptor is freed, or for acceptPause
 
 	mu         sync.Mutex // held while accepting, so that the descriptor is not closed meanwhile
 	closed     bool
@@ -45,18 +45,24 @@ type acceptor struct {
 // run accepts what waits. The loop calls it; and again on another goroutine, if it was deposed over
 // the first, which must not hold up the second.
 func (a *acceptor) run(l *loop) {
+	a.looks.Add(1)
 	if !a.mu.TryLock() {
 		// The other one looks at missed after it unlocked, or has unlocked by now.
 		if a.missed.Store(true); !a.mu.TryLock() {
 			return
 		}
 	}
+	if a.paused.Load() {
+		a.mu.Unlock()
+		return // resume has it run again
+	}
 	more, err := a.batch(l)
 	level := slog.LevelDebug
 	if err != nil {
-		level = a.pause()
+		level = a.pause(l)
 	}
 	a.mu.Unlock()
+	a.srv.complain()
 	if err != nil {
 		a.srv.log().Log(context.Background(), level, "accepting rests", "addr", a.listener.Addr(),
 			"error", err, "out_of_descriptors", netpoll.IsExhausted(err))
@@ -73,16 +79,8 @@ func (a *acceptor) batch(l *loop) (more bool, err error) {
 		if a.closed {
 			return false, nil
 		}
-		fd, peer, err := netpoll.Accept(a.listener.FD)
-		switch {
+		switch err := a.one(l); {
 		case err == nil:
-			l.stats.accepted.Add(1)
-			if a.userTimeout > 0 {
-				netpoll.SetUserTimeout(fd, a.userTimeout)
-			}
-			if err := a.srv.admit(fd, peer); err != nil {
-				return false, err
-			}
 		case err == netpoll.ErrWouldBlock:
 			return false, nil
 		case netpoll.IsTransient(err):
@@ -93,15 +91,42 @@ func (a *acceptor) batch(l *loop) (more bool, err error) {
 	return true, nil
 }
 
-// pause rests until a descriptor is freed, or for a while: others may free one that this process
-// does not see. Accepting on at once would spin, because the listener stays readable. It tells how
-// loud to say so: peers that come and go at the limit must not fill the log.
-func (a *acceptor) pause() slog.Level {
-	a.srv.exhausted.Store(true)
-	if !a.paused.Swap(true) {
-		a.loop.stats.acceptPauses.Add(1)
-		time.AfterFunc(acceptPause, a.resume)
+// one accepts a connection.
+func (a *acceptor) one(l *loop) error {
+	fd, peer, err := netpoll.Accept(a.listener.FD)
+	if err != nil {
+		return a.none(l, err)
 	}
+	l.stats.accepted.Add(1)
+	if a.userTimeout > 0 {
+		netpoll.SetUserTimeout(fd, a.userTimeout)
+	}
+	return a.srv.admit(fd, peer)
+}
+
+// none is for when no connection could be accepted. One that waits and finds no descriptor is told so
+// with the help of the reserve, because in the kernel's backlog it would not learn that it waits in vain.
+func (a *acceptor) none(l *loop, err error) error {
+	if err == netpoll.ErrWouldBlock || !netpoll.IsExhausted(err) {
+		return err
+	}
+	if err = a.srv.spares.turnAway(a.listener.FD, limitWords[limitDescriptors], err); err == nil {
+		l.stats.accepted.Add(1)
+		l.stats.handshakes[errNoDescriptors.why()].Add(1)
+		a.srv.turnedAway(l, limitDescriptors)
+	}
+	return err
+}
+
+// pause rests until a descriptor is freed, or for a while. Accepting on at once would spin, because the
+// listener stays readable. It tells how loud to say so: peers that come and go at the limit must not
+// fill the log.
+func (a *acceptor) pause(l *loop) slog.Level {
+	l.stats.rests.Add(1)
+	if !a.paused.Swap(true) {
+		time.AfterFunc(acceptPause, a.srv.acceptAgain)
+	}
+	a.srv.exhausted.Store(true) // after paused, which acceptAgain looks at behind this
 	if time.Since(a.complained) < complainEvery {
 		return slog.LevelDebug
 	}
@@ -109,6 +134,7 @@ func (a *acceptor) pause() slog.Level {
 	return slog.LevelWarn
 }
 
+// resume goes on where accepting paused. What came meanwhile gives no event any more.
 func (a *acceptor) resume() {
 	if a.paused.Swap(false) {
 		a.again.Store(true)
@@ -129,76 +155,20 @@ func (a *acceptor) close() {
 	close(a.done)
 }
 
-// admit makes a connection of an accepted descriptor, on the loop whose turn it is. One too many is
-// told so and closed.
-func (s *Server) admit(fd int, peer netip.AddrPort) error {
-	c := s.newConn(int32(fd), peer)
-	n := s.conns.Add(1)
-	over := s.MaxConns > 0 && n > int64(s.MaxConns)
-	if over && n > int64(s.MaxConns+s.MaxConns/8+64) {
-		// Even those that are being told take descriptors; past a bound the rest is not told.
-		c.loop.stats.handshakes[RefusedFull].Add(1)
-		s.left()
-		return netpoll.Close(fd)
-	}
-	if over {
-		c.state = stTurn // nobody else may serve it before it is refused
-	}
-	if err := c.loop.add(c); err != nil {
-		c.loop.stats.abandoned.Add(1)
-		netpoll.Close(fd)
-		s.left()
-		return err
-	}
-	if over {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.refuse(errTooManyConns)
-		c.letGo()
-	}
-	return nil
-}
-
-func (s *Server) newConn(fd int32, peer netip.AddrPort) *Conn {
-	s.trim.note(s, 1)
-	id := s.ids.Add(1)
-	loops := s.loops()
-	c := &Conn{id: id, fd: fd, loop: loops[id%uint64(len(loops))], heard: s.now()}
-	c.at = c.heard + ticksOf(s.handshakeTimeout())
-	c.setRemote(peer)
-	return c
-}
-
-// come counts a connection in that no acceptor brings, unless it is one too many or too late: the
-// loops end with the last connection that was counted before stop.
-func (s *Server) come() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopping.Load() {
-		return errShuttingDown
-	}
-	if n := s.conns.Add(1); s.MaxConns > 0 && n > int64(s.MaxConns) {
-		s.conns.Add(-1)
-		return errTooManyConns
-	}
-	return nil
-}
-
-// left notes that a connection is gone. The last one ends a shutdown.
-func (s *Server) left() {
-	if s.conns.Add(-1) <= s.inside.Load() {
-		s.maybeIdle()
-	}
-}
-
 // descriptorFreed lets acceptors go on that rest for want of one.
 func (s *Server) descriptorFreed() {
-	if !s.exhausted.Load() {
-		return
+	if s.exhausted.Load() || s.spares.short.Load() {
+		s.acceptAgain()
 	}
+}
+
+// acceptAgain ends the rests of all acceptors. The reserve comes first: with it, who comes is at least
+// told.
+func (s *Server) acceptAgain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.exhausted.Store(false)
+	s.spares.fill()
 	for a := range s.acceptors {
 		a.resume()
 	}

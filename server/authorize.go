@@ -177,8 +177,11 @@ func (c *Conn) verdict(ep *Endpoint, r *Request) (value any, err error) {
 		std.RemoteAddr = remote.String()
 	}
 	value, err = c.callAuthorize(ep, std.WithContext(ctx))
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return nil, errAuthorizeSlow
+	case err == nil && c.loop.srv.Draining():
+		return nil, c.loop.srv.comeBackLater()
 	}
 	return value, err
 }

@@ -18,8 +18,11 @@ const (
 	RefusedUnauthorized                          // Options.Authorize said no, whatever the status
 	RefusedTimeout                               // Server.HandshakeTimeout passed before the head was whole: 408
 	RefusedAuthorizeTimeout                      // it passed before Options.Authorize had an answer: 503
-	RefusedFull                                  // Server.MaxConns: 503, or closed untold where even those take too much
-	RefusedRate                                  // too many of a kind: 429
+	RefusedDescriptors                           // the process has none left: 503
+	RefusedFull                                  // Server.MaxConns: 503
+	RefusedAddress                               // Server.MaxConnsPerAddress: 429
+	RefusedHandshakes                            // Server.MaxHandshakes: 503
+	RefusedRate                                  // Server.HandshakeRate: 503
 	RefusedNoMemory                              // Server.InboundBudget: 503
 	RefusedDraining                              // Shutdown or Close was called: 503
 	RefusedUnavailable                           // the server can't serve it for another reason: 503
@@ -33,7 +36,7 @@ const (
 // String names the reason.
 func (r RefusalReason) String() string {
 	names := [...]string{"other", "bad request", "too large", "not found", "origin", "unauthorized", "timeout",
-		"authorize timeout", "full", "rate", "no memory", "draining", "unavailable", "failed", "takeover"}
+		"authorize timeout", "descriptors", "full", "address", "handshakes", "rate", "no memory", "draining", "unavailable", "failed", "takeover"}
 	if int(r) < len(names) {
 		return names[r]
 	}

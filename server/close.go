@@ -58,6 +58,7 @@ func (c *Conn) conclude(why Closing) {
 	if x := c.extra(); x.end == nil {
 		c.countClosing()
 		x.end = &why
+		c.parted()
 	}
 }
 
@@ -239,6 +240,7 @@ func (c *Conn) finish(w *worker) (deliver bool) {
 	tell := c.state.has(stAnnounced) && c.ep.opts.OnClose != nil
 	c.state |= stGone | stDead
 	c.fd = -1
+	c.giveBack()
 	c.dropBacklog()
 	c.mu.Unlock()
 	c.dropInbound()

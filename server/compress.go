@@ -90,7 +90,7 @@ func (c *Conn) deflateInto(buf []byte, has lease, op ws.OpCode, data []byte, l l
 		room += seedCost // what goes as it is would never be referred to
 	}
 	room = maxHeader + room + len(flushTail)
-	deflated, fits := squeeze(buf[maxHeader:room:room], data, window, c.deflate.out, c.ep.opts.Compression.Level)
+	deflated, fits := squeeze(buf[maxHeader:room:room], data, window, c.deflate.out, c.ep.opts.Compression.Level, c.loop.srv.yield)
 	if !fits {
 		return c.writePlain(op, data, l)
 	}

@@ -37,11 +37,13 @@ type Conn struct {
 	at    wheel.Time
 	heard wheel.Time // when bytes last came; guarded by mu
 	began wheel.Time // when what is half received (stHalf) did; guarded by mu
+	alive wheel.Time // see keepalive.go; guarded by mu
 
 	deflate deflation // as agreed at the upgrade; then never changed
 
-	port uint16 // of the peer
-	ip   [16]byte
+	port  uint16 // of the peer
+	share uint16 // of the drain's time, in 65,536ths, until goodbye is said (stParting); guarded by mu
+	ip    [16]byte
 }
 
 // extra is what few connections have.
@@ -102,6 +104,14 @@ const (
 	stHalf     // a message or frame is half received
 	stCork     // sends gather until the end of the read
 	stWriting  // the poller is asked for writability
+	stParting  // is told goodbye at its share of the drain's time
+	stPinged   // a ping went out, and nothing came since
+	stAnswered // what came since is not looked at yet
+
+	// What the connection counts for at the limits of admit.go.
+	stTold    // is there only to be told that it can't be
+	stShaking // its handshake is under way
+	stCounted // in Server.addresses
 )
 
 func (s state) has(bits state) bool { return s&bits != 0 }
@@ -216,7 +226,9 @@ func (c *Conn) Buffered() int {
 }
 
 // SetEvery changes the interval of this connection's ticks, in whole milliseconds, from its next
-// tick on; 0 ends them. It returns an error if d is out of the bounds of Options.Every.
+// tick on; 0 ends them. It returns an error if d is out of the bounds of Options.Every. The first tick is
+// due within d, at a new phase: connections that are changed in one go are spread over d, as those are that
+// open together.
 func (c *Conn) SetEvery(d time.Duration) error {
 	if err := checkEvery(d); err != nil {
 		return err
@@ -241,6 +253,16 @@ func (c *Conn) SetEvery(d time.Duration) error {
 // It answers ErrBadCode for a code that must not be sent, ErrReasonTooLong and ErrInvalidUTF8 for
 // such a reason, and ErrClosed if the connection is closed or closing already.
 func (c *Conn) CloseWith(code Code, reason string) error {
+	if err := checkGoodbye(code, reason); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.startClose(Closing{Cause: ClosedLocally, Code: code, Reason: reason})
+}
+
+// checkGoodbye tells whether a close frame may say so.
+func checkGoodbye(code Code, reason string) error {
 	switch {
 	case !code.sendable():
 		return ErrBadCode
@@ -249,9 +271,7 @@ func (c *Conn) CloseWith(code Code, reason string) error {
 	case !utf8.ValidString(reason):
 		return ErrInvalidUTF8
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.startClose(Closing{Cause: ClosedLocally, Code: code, Reason: reason})
+	return nil
 }
 
 // Close ends the connection at once, without a close handshake: the peer sees 1006 (abnormal

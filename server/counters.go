@@ -17,56 +17,43 @@ type counters struct {
 	saidIn, saidOut         atomic.Uint64
 	deflateSkipped          atomic.Uint64
 
-	accepted, abandoned, acceptPauses atomic.Uint64
-	handshakes                        [RefusalReasons]atomic.Uint64 // refused
-	causes                            [Causes]atomic.Uint64         // of closed connections
-	codes                             [CodeClasses]atomic.Uint64    // of the same
-	stages                            [stages]atomic.Int64          // now: connections
-	badInput, panics                  atomic.Uint64
-	deposed                           atomic.Uint64
-	lag                               histogram
+	accepted, abandoned atomic.Uint64
+	rests               atomic.Uint64
+	turned              [limits]atomic.Uint64
+	handshakes          [RefusalReasons]atomic.Uint64 // refused
+	causes              [Causes]atomic.Uint64         // of closed connections
+	codes               [CodeClasses]atomic.Uint64    // of the same
+	open, closing       atomic.Int64                  // now: connections
+	badInput, panics    atomic.Uint64
+	pings               atomic.Uint64
+	deposed             atomic.Uint64
+	lag                 histogram
 }
 
-// stage is where a connection is between accept and end.
-type stage uint8
-
-const (
-	handshaking stage = iota // until the upgrade
-	opened                   // until it is known why it ends
-	closing                  // until its close event was delivered
-	stages      = iota
-)
-
-// stage is where c is. The lock is held.
-func (c *Conn) stage() stage {
-	switch {
-	case c.ext != nil && c.ext.end != nil:
-		return closing
-	case c.state.has(stOpen):
-		return opened
-	}
-	return handshaking
-}
+// ends tells whether it is known why the connection ends. The lock is held.
+func (c *Conn) ends() bool { return c.ext != nil && c.ext.end != nil }
 
 // countOpen counts the upgrade, unless the connection ended over the answer to it. The lock is held.
 func (c *Conn) countOpen() {
-	if c.stage() == opened {
-		c.loop.stats.stages[handshaking].Add(-1)
-		c.loop.stats.stages[opened].Add(1)
+	if !c.ends() {
+		c.loop.stats.open.Add(1)
 	}
 }
 
 // countClosing is for when it becomes known why the connection ends. The lock is held.
 func (c *Conn) countClosing() {
-	c.loop.stats.stages[c.stage()].Add(-1)
-	c.loop.stats.stages[closing].Add(1)
+	if c.state.has(stOpen) {
+		c.loop.stats.open.Add(-1)
+	}
+	c.loop.stats.closing.Add(1)
+	c.shaken()
 }
 
 // countEnd counts the end of a connection that was concluded, by why it ended. One that was refused
 // counted then.
 func (c *Conn) countEnd() {
 	n, end := &c.loop.stats, c.ext.end
-	n.stages[closing].Add(-1)
+	n.closing.Add(-1)
 	if c.ep != nil {
 		n.causes[end.Cause].Add(1)
 		n.codes[end.Code.Class()].Add(1)

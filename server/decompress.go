@@ -108,7 +108,7 @@ func (c *Conn) inflateLong(p *parked) (text parked, err error) {
 	most := c.ep.opts.MaxMessage + 1
 	text.msg.Kind = p.msg.Kind
 	text.msg.region = reserve(most)
-	i := inflation{src: append(p.msg.Data, inflateTail...), window: c.inWindow()}
+	i := inflation{src: append(p.msg.Data, inflateTail...), window: c.inWindow(), pause: c.loop.srv.yield}
 	charge := func(n int) error {
 		if !c.loop.srv.inbound.takeFair(int64(n)-text.taken, text.taken) {
 			return errNoBudget

@@ -22,14 +22,15 @@ var (
 )
 
 // squeeze deflates text into dst, with the window of the server's messages before it. It tells
-// whether what came of it fits, with flushTail behind it; otherwise what dst holds is of no use.
-func squeeze(dst, text, window []byte, bits uint8, level int) (deflated []byte, fits bool) {
+// whether what came of it fits, with flushTail behind it; otherwise what dst holds is of no use. Between
+// two steps of a long text it calls pause, if that is not nil.
+func squeeze(dst, text, window []byte, bits uint8, level int, pause func()) (deflated []byte, fits bool) {
 	out := bounded{dst[:0]}
 	var err error
 	if len(text) < tinyDeflate {
 		err = squeezeTiny(&out, text, window, bits)
 	} else {
-		err = squeezeBy(&out, text, window, bits, level)
+		err = squeezeBy(&out, text, window, bits, level, pause)
 	}
 	if err != nil {
 		return nil, false
@@ -47,7 +48,7 @@ func squeezeTiny(out *bounded, text, window []byte, bits uint8) error {
 	return flate.StatelessDeflate(out, text, false, window[max(0, len(window)-most):])
 }
 
-func squeezeBy(out *bounded, text, window []byte, bits uint8, level int) error {
+func squeezeBy(out *bounded, text, window []byte, bits uint8, level int, pause func()) error {
 	pool := &deflaters[bits]
 	if bits == maxWindowBits {
 		pool = &byLevel[level]
@@ -59,11 +60,22 @@ func squeezeBy(out *bounded, text, window []byte, bits uint8, level int) error {
 	defer pool.Put(w)
 	w.ResetDict(out, window)
 	defer w.ResetDict(nil, nil)
+	for len(text) > deflateStep {
+		if _, err := w.Write(text[:deflateStep]); err != nil {
+			return err
+		}
+		if text = text[deflateStep:]; pause != nil {
+			pause()
+		}
+	}
 	if _, err := w.Write(text); err != nil {
 		return err
 	}
 	return w.Flush()
 }
+
+// deflateStep is how much is deflated at once.
+const deflateStep = 64 << 10
 
 func newDeflater(bits uint8, level int) (w *flate.Writer) {
 	var err error

@@ -11,7 +11,10 @@
 //
 // The files are named after the stages that bytes pass, in this order:
 //
-//	accept.go     a listener's connections get a record and a loop
+//	accept.go     connections come off a listener; where no descriptor is left, spares.go has one for
+//	              the words to turn them away with
+//	admit.go      those that may come in get a record and a loop: address.go counts them by address,
+//	              bucket.go bounds their rate
 //	handshake.go  from the first byte to the upgrade: head.go reads what was asked for, judge.go
 //	              judges it by origin.go and extension.go, authorize.go asks the embedder, and
 //	              refusal.go says no
@@ -22,8 +25,9 @@
 //	compress.go   what goes out compressed, by deflate.go
 //	decompress.go what comes in compressed, by inflate.go
 //	tick.go       what is due by the clock: ticks and deadlines
+//	keepalive.go  whether a silent peer is still there
 //	close.go      how a connection ends
-//	drain.go      how the server ends
+//	drain.go      how the server ends; goodbye.go spreads that over a time
 //
 // Connections come in by two other doors as well: http.go hands those that do not ask for an
 // endpoint to net/http, and takeover.go takes them from there. All bytes of a connection pass

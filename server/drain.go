@@ -12,9 +12,14 @@ import (
 
 // This file ends the server: in order, or at once.
 
-// Shutdown stops accepting, says goodbye to every connection with 1001 (going away), and waits
-// until all of them are gone. When ctx ends first, what is left is cut off, and the error tells how
-// many connections that were and wraps ctx's.
+// Shutdown stops accepting, says goodbye to every connection with DrainCode, and waits until all of
+// them are gone. When ctx ends first, what is left is cut off, and the error tells how many
+// connections that were and wraps ctx's.
+//
+// With a DrainTime the goodbyes are spread over that time first. Meanwhile the listeners stay open, so
+// that handshakes can be told 503 and when to come again, Handler answers, and whoever is still there
+// has its ticks and messages. When ctx ends meanwhile, all who are left are told at once. If ctx has a
+// deadline, the time is shortened so that the last ones told can answer.
 //
 // From inside a handler it does not wait for that handler's own connection, which can't end before
 // the handler does; it recognises a handler by its goroutine, so one that a handler started and waits
@@ -26,6 +31,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.inside.Add(1)
 		defer s.inside.Add(-1)
 	}
+	s.sayGoodbyes(ctx)
 	started, idle := s.stop()
 	if !started {
 		return nil
@@ -93,17 +99,19 @@ func (s *Server) stop() (started bool, idle chan struct{}) {
 	for _, a := range acceptors {
 		a.close()
 	}
+	s.spares.close()
 	s.sealed.Store(true)
 	return started, idle
 }
 
 var goingAway = Closing{Cause: ShutDown, Code: CodeGoingAway, Reason: "server is shutting down"}
 
-// farewell begins to close every connection.
+// farewell begins to close every connection that is not told yet.
 func (s *Server) farewell() {
+	bye := s.goodbye()
 	s.everyConn(func(c *Conn) {
 		if c.state.has(stOpen) {
-			c.startClose(goingAway)
+			c.startClose(bye)
 		} else if !c.state.has(stLinger | stDead | stGone) {
 			c.refuse(errShuttingDown)
 		}

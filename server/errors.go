@@ -28,6 +28,9 @@ var (
 	// ErrCloseTimeout is the Err of a Closing whose peer did not answer a close frame within
 	// Server.CloseTimeout.
 	ErrCloseTimeout = errors.New("server: peer did not answer the close frame")
+	// ErrPongTimeout is the Err of a Closing whose peer gave no sign of life within
+	// Options.PongTimeout after a ping.
+	ErrPongTimeout = errors.New("server: peer did not answer a ping")
 	// ErrTakeover says why ServeHTTP could not take a connection over from net/http.
 	ErrTakeover = errors.New("server: connection can't be taken over")
 	// ErrStuck is Server.Healthy's answer when an event loop did not answer in time.

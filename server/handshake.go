@@ -143,6 +143,7 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 	if n := ep.opts.SendBuffer; n > 0 {
 		netpoll.SetSendBuffer(int(c.fd), n) // a bound that the kernel does not take is no reason to refuse
 	}
+	c.shaken() // before the peer knows
 	c.control(answer)
 	c.ep, c.deflate = ep, a.deflate
 	c.state |= stOpen
@@ -158,8 +159,8 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 		c.extra().value = a.value
 	}
 	ep.open.Add(1)
-	if c.loop.srv.stopping.Load() {
-		c.startClose(goingAway) // Shutdown may have looked at it before it was open
+	if c.loop.srv.Draining() {
+		c.startClose(c.loop.srv.goodbye()) // Shutdown may have looked at it before it was open
 	}
 	return true
 }
@@ -179,6 +180,7 @@ func (c *Conn) refuse(r *refusal) {
 		return
 	}
 	c.loop.stats.handshakes[r.why()].Add(1)
+	c.shaken()
 	c.conclude(Closing{Cause: BadInput, Code: CodeAbnormal, Err: r})
 	c.control(r.response(time.Now()))
 	c.lastWords()

@@ -69,6 +69,9 @@ func nothingLeft(t testing.TB, s *Server) {
 		t.Errorf("left at the end: %d connections, %d B inbound, %d B outbound, %d B of windows",
 			st.Conns, st.InboundHeld, st.OutboundHeld, st.WindowsHeld)
 	}
+	if told, addresses := s.told.Load(), s.addresses.len(); st.Handshaking != 0 || told != 0 || addresses != 0 {
+		t.Errorf("left at the end: %d handshakes, %d to be told, %d addresses", st.Handshaking, told, addresses)
+	}
 	for _, l := range s.loops() {
 		if l.table.n != 0 || l.wheel.Len() != 0 {
 			t.Errorf("left in a loop: %d connections, %d places in the wheel", l.table.n, l.wheel.Len())
@@ -117,6 +120,7 @@ type peer struct {
 	t    testing.TB
 	conn *net.TCPConn
 	in   *bufio.Reader
+	to   io.Writer // conn, or a unix socket in its place
 
 	pongs []string // that must come before the next echo
 }
@@ -155,7 +159,19 @@ func dialBy(t testing.TB, addr string, control func(syscall.RawConn) error) *pee
 	must(t, err)
 	t.Cleanup(func() { conn.Close() })
 	must(t, conn.SetDeadline(time.Now().Add(bound)))
-	return &peer{t: t, conn: conn.(*net.TCPConn), in: bufio.NewReader(conn)}
+	return &peer{t: t, conn: conn.(*net.TCPConn), in: bufio.NewReader(conn), to: conn}
+}
+
+// dialFrom is dial from an address of the test's choice.
+func dialFrom(t testing.TB, addr, from string) *peer {
+	t.Helper()
+	return dialBy(t, addr, func(c syscall.RawConn) (err error) {
+		c.Control(func(fd uintptr) {
+			ip := net.ParseIP(from).To4()
+			err = syscall.Bind(int(fd), &syscall.SockaddrInet4{Addr: [4]byte(ip)})
+		})
+		return err
+	})
 }
 
 // dialBoth is dial or, later, a connection that net/http has and keeps alive, if the server has a
@@ -201,7 +217,7 @@ func headOf(line string, headers ...string) []byte {
 
 func (p *peer) send(parts ...[]byte) {
 	p.t.Helper()
-	if _, err := p.conn.Write(bytes.Join(parts, nil)); err != nil {
+	if _, err := p.to.Write(bytes.Join(parts, nil)); err != nil {
 		p.t.Fatalf("send: %v", err)
 	}
 }

@@ -89,11 +89,12 @@ func (s *Server) Healthy(ctx context.Context) error {
 }
 
 // Ready tells whether the server takes connections: nil while it listens, ErrNotListening before, and
-// ErrServerClosed from the moment that Shutdown or Close is called, when the listeners are still open.
+// ErrServerClosed from the moment that Shutdown or Close is called (Draining), when the listeners are
+// still open and nobody was told goodbye.
 // A server whose endpoints are only mounted in another http.Server has no listener of its own. It may be
 // called from any goroutine.
 func (s *Server) Ready() error {
-	if s.stopping.Load() {
+	if s.Draining() {
 		return ErrServerClosed
 	}
 	s.mu.Lock()

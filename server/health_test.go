@@ -179,6 +179,30 @@ func TestReady(t *testing.T) {
 	})
 }
 
+// TestReadyBeforeGoodbyes: while goodbyes are spread over a time the server is not ready, though it
+// listens and who is there is served.
+func TestReadyBeforeGoodbyes(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		s.DrainTime = time.Hour
+		s.Handle("/ws", Options{OnMessage: echo})
+		addr := serve(t, s)
+		p := open(t, addr, "/ws")
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Shutdown(ctx) }()
+		await(t, "a goodbye is to be said", func() bool { return s.Stats().Parting == 1 })
+		if err := s.Ready(); err != ErrServerClosed {
+			t.Errorf("while goodbyes are said: %v", err)
+		}
+		wantHealthy(t, s)
+		p.send(frame(ws.OpText, "still"))
+		p.want(ws.OpText, "still")
+		dial(t, addr)
+		cancel()
+		receive(t, "the end of Shutdown", ended)
+	})
+}
+
 // TestReadyMounted: endpoints in another http.Server make no listener.
 func TestReadyMounted(t *testing.T) {
 	t.Parallel()

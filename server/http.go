@@ -7,8 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-
-	"github.com/stillpool/stillpool/netpoll"
 )
 
 // This file hands connections that do not ask for an endpoint to net/http, with the bytes that were
@@ -32,10 +30,11 @@ func newWeb(s *Server) *web {
 		ReadTimeout:       httpReadTimeout,
 		IdleTimeout:       httpIdleTimeout,
 		MaxHeaderBytes:    s.maxHeader(),
-		ConnState: func(_ net.Conn, state http.ConnState) {
+		ConnState: func(conn net.Conn, state http.ConnState) {
 			// It has counted since it was accepted.
 			if state == http.StateClosed || state == http.StateHijacked {
-				s.leftHTTP()
+				s.gone(conn.(*prefixed))
+				s.descriptorFreed()
 			}
 		},
 		ErrorLog: slog.NewLogLogger(s.log().Handler(), slog.LevelWarn),
@@ -70,35 +69,31 @@ func (c *Conn) toHTTP(w *worker, raw, rest []byte) {
 	}
 	fd := int(c.fd)
 	c.fd = -1
+	p := &prefixed{prefix: prefix, ip: c.ip, counted: c.state.has(stCounted)}
+	c.state &^= stCounted
+	c.giveBack()
 	c.state |= stGone | stDead
 	w.stage = c.state
 	c.mu.Unlock()
 	srv := c.loop.srv
-	c.loop.stats.stages[handshaking].Add(-1)
 	srv.plain.Add(1)
 	c.dropInbound()
 	c.loop.remove(c)
 	c.loop.poll.Remove(fd)
-	conn, err := netpoll.NetConn(fd)
-	if err != nil {
-		srv.leftHTTP()
+	var err error
+	if p.Conn, err = srv.spares.netConn(fd); err != nil {
+		srv.gone(p)
 		srv.log().Warn("connection not handed to the HTTP handler", "remote", c.RemoteAddr(), "error", err)
 		return
 	}
 	srv.goroutines.Add(1)
 	go func() {
 		defer srv.goroutines.Done()
-		if !srv.web.give(&prefixed{Conn: conn, prefix: prefix}) {
-			conn.Close()
-			srv.leftHTTP()
+		if !srv.web.give(p) {
+			p.Close()
+			srv.gone(p)
 		}
 	}()
-}
-
-// leftHTTP is left for a connection that net/http had.
-func (s *Server) leftHTTP() {
-	s.plain.Add(-1)
-	s.left()
 }
 
 // give tells whether http.Server took the connection.
@@ -161,7 +156,18 @@ func (s *Server) closeWeb() {
 // prefixed is a connection of which some bytes were read already.
 type prefixed struct {
 	net.Conn
-	prefix []byte
+	prefix  []byte
+	ip      addressKey
+	counted bool // in Server.addresses, for ip
+}
+
+// gone takes a connection that net/http had out of all counts.
+func (s *Server) gone(p *prefixed) {
+	if p.counted {
+		s.addresses.leave(p.ip)
+	}
+	s.plain.Add(-1)
+	s.left()
 }
 
 // Read implements net.Conn.

@@ -34,6 +34,8 @@ type inflation struct {
 	dst    []byte // what there is of it; the capacity is more than it may become
 	// charge is asked before dst has so many bytes, if it is not nil.
 	charge func(n int) error
+	// pause is called between two steps, if it is not nil.
+	pause func()
 }
 
 const (
@@ -53,6 +55,9 @@ func (m *inflation) run() (whole bool, err error) {
 	defer f.src.Reset(nil)
 	f.reset(m.window)
 	for streams := 1; len(m.dst) < cap(m.dst); {
+		if m.pause != nil && len(m.dst) > 0 {
+			m.pause()
+		}
 		switch err := m.step(f); {
 		case err == io.EOF && f.src.Len() == 0:
 			return len(m.dst) < cap(m.dst), nil

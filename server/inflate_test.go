@@ -161,7 +161,7 @@ func FuzzInflate(f *testing.F) {
 func roundTrip(t *testing.T, text, window []byte, bits uint8, level int) {
 	t.Helper()
 	window = window[:min(len(window), 1<<bits)]
-	deflated, fits := squeeze(make([]byte, len(text)+len(flushTail)), text, window, bits, level)
+	deflated, fits := squeeze(make([]byte, len(text)+len(flushTail)), text, window, bits, level, nil)
 	if !fits {
 		return
 	}
@@ -200,10 +200,10 @@ func TestSqueeze(t *testing.T) {
 		}
 	}
 	text := noise(1000)
-	if _, fits := squeeze(make([]byte, 1000+len(flushTail)), text, nil, 15, 1); fits {
+	if _, fits := squeeze(make([]byte, 1000+len(flushTail)), text, nil, 15, 1, nil); fits {
 		t.Error("noise became no longer")
 	}
-	deflated, fits := squeeze(make([]byte, 2000), text, text, 15, 1)
+	deflated, fits := squeeze(make([]byte, 2000), text, text, 15, 1, nil)
 	if !fits || len(deflated) > 50 {
 		t.Errorf("said again, %d bytes become %d", len(text), len(deflated))
 	}

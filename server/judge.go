@@ -34,8 +34,8 @@ func (ep *Endpoint) judge(h *head) (a agreement, err error) {
 
 func (ep *Endpoint) check(h *head) error {
 	switch {
-	case ep.srv.stopping.Load():
-		return errShuttingDown
+	case ep.srv.Draining():
+		return ep.srv.comeBackLater()
 	case h.old:
 		return errHTTPVersion // section 4.2.1: "an HTTP/1.1 or higher GET request"
 	case string(h.method) != http.MethodGet:

@@ -68,7 +68,7 @@ func (p *Prepared) deflatedFrame(bits uint8) []byte {
 	f.once.Do(func() {
 		text := p.payload()
 		buf := make([]byte, max(0, len(text)-1)+len(flushTail)) // or it is shorter as it is
-		if deflated, fits := squeeze(buf, text, nil, bits, preparedLevel); fits {
+		if deflated, fits := squeeze(buf, text, nil, bits, preparedLevel, nil); fits {
 			op := ws.OpCode(p.frame[0] & bitsOp)
 			f.frame = append(appendDeflatedHeader(nil, op, len(deflated)), deflated...)
 		}

@@ -63,9 +63,12 @@ var (
 
 // What is not the request's fault.
 var (
-	errTooManyConns = comeBack("too many connections").as(RefusedFull)
-	errShuttingDown = comeBack("server is shutting down").as(RefusedDraining)
-	errNoRoom       = refused(http.StatusServiceUnavailable, "server out of memory for handshakes").as(RefusedNoMemory)
+	errTooManyConns   = comeBack("too many connections").as(RefusedFull)
+	errManyHandshakes = comeBack("too many handshakes under way").as(RefusedHandshakes)
+	errTooFast        = comeBack("too many handshakes a second").as(RefusedRate)
+	errNoDescriptors  = comeBack("server out of descriptors").as(RefusedDescriptors)
+	errShuttingDown   = comeBack("server is shutting down").as(RefusedDraining)
+	errNoRoom         = refused(http.StatusServiceUnavailable, "server out of memory for handshakes").as(RefusedNoMemory)
 )
 
 // notAllowed says what is: RFC 9110 section 15.5.6.
@@ -80,11 +83,17 @@ func upgradeRequired(reason string) *refusal {
 	}}
 }
 
+// errAddressFull is not 503, by which balancers take a server out of use, because of one client that
+// has too many (RFC 6585 section 4).
+var errAddressFull = &refusal{status: http.StatusTooManyRequests, reason: "too many connections from your address", header: retrySoon, class: RefusedAddress}
+
 // comeBack is for what passes by itself: a place is free as soon as somebody leaves, and another
 // server may stand where this one ends. A second is the least that Retry-After can say.
 func comeBack(reason string) *refusal {
-	return &refusal{status: http.StatusServiceUnavailable, reason: reason, header: http.Header{"Retry-After": {"1"}}}
+	return &refusal{status: http.StatusServiceUnavailable, reason: reason, header: retrySoon}
 }
+
+var retrySoon = http.Header{"Retry-After": {"1"}}
 
 // as makes r count as why, where its status alone does not say it.
 func (r *refusal) as(why RefusalReason) *refusal {
@@ -109,7 +118,6 @@ var reasonsByStatus = map[int]RefusalReason{
 	http.StatusNotFound:                    RefusedNotFound,
 	http.StatusRequestHeaderFieldsTooLarge: RefusedTooLarge,
 	http.StatusRequestTimeout:              RefusedTimeout,
-	http.StatusTooManyRequests:             RefusedRate,
 	http.StatusInternalServerError:         RefusedFailed,
 	http.StatusNotImplemented:              RefusedTakeover,
 	http.StatusServiceUnavailable:          RefusedUnavailable,

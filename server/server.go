@@ -43,6 +43,22 @@ type Server struct {
 	// MaxConns bounds the connections of any stage, those that Handler has too; one too many is told
 	// 503. 0 is what the descriptors allow.
 	MaxConns int
+	// MaxConnsPerAddress bounds the connections of one client address, of any stage; one too many is
+	// told 429. 0 is none, because behind a proxy all clients have one. What counts is the
+	// address that RemoteAddr says; unix sockets have none.
+	MaxConnsPerAddress int
+	// IPv4Prefix and IPv6Prefix are the length, in bits, of what MaxConnsPerAddress takes for one
+	// address. 0 is 32 and 64: an IPv6 client mostly has a network of 64 bits to itself.
+	IPv4Prefix, IPv6Prefix int
+	// MaxHandshakes bounds the connections that are not upgraded yet, nor handed to Handler; one too
+	// many is told 503. 0 is 8192.
+	MaxHandshakes int
+	// HandshakeRate bounds the connections that come in a second, over the whole server; past it they
+	// are told 503. 0 is none.
+	HandshakeRate int
+	// HandshakeBurst is how many may come at once before HandshakeRate counts. 0 is as many as may
+	// come in a second.
+	HandshakeBurst int
 	// MaxHeaderBytes bounds the head of a handshake or of the first plain request of a connection;
 	// a longer one is told 431. 0 is 8 KiB.
 	MaxHeaderBytes int
@@ -51,8 +67,17 @@ type Server struct {
 	HandshakeTimeout time.Duration
 	// CloseTimeout bounds the wait for the answer to a close frame. 0 is 5 s.
 	CloseTimeout time.Duration
+	// DrainTime is how long Shutdown takes to say goodbye to all connections, evenly, so that their
+	// clients don't come back all at once. Until each is told, it is served as ever; new handshakes are
+	// told 503 with Retry-After. 0 tells all of them at once.
+	DrainTime time.Duration
+	// DrainCode is what Shutdown's close frames say: one that may be sent, as CodeRestart. 0 is
+	// CodeGoingAway.
+	DrainCode Code
+	// DrainReason is the text with it, at most 123 bytes of UTF-8. Empty is a fixed text.
+	DrainReason string
 	// UserTimeout ends a connection whose peer acknowledges nothing for so long though bytes are
-	// under way (TCP_USER_TIMEOUT, RFC 5482). It is set on listeners, so on one that was handed in
+	// under way (TCP_USER_TIMEOUT, RFC 5482); Options.Keepalive finds those to whom nothing is. It is set on listeners, so on one that was handed in
 	// too. 0 is 30 s; negative leaves it to the kernel.
 	UserTimeout time.Duration
 	// InboundBudget bounds, in bytes, all half-received messages and handshakes of the process
@@ -79,13 +104,21 @@ type Server struct {
 	squeezing                  turnstile // long messages that are being deflated or inflated
 	ids                        atomic.Uint64
 	conns                      atomic.Int64
+	told                       atomic.Int64                  // of conns, those that are there only to be told that they can't be
+	shaking                    atomic.Int64                  // of conns, those whose handshake is under way
 	plain                      atomic.Int64                  // of conns, those that net/http has
 	refusedOutside             [RefusalReasons]atomic.Uint64 // handshakes that net/http had
-	exhausted                  atomic.Bool                   // an acceptor rests for want of a descriptor
-	stopping                   atomic.Bool                   // Shutdown or Close was called
-	sealed                     atomic.Bool                   // since then the last acceptor has ended: no connection comes any more
-	cut                        atomic.Bool                   // Close was called, or the time of Shutdown is over
-	wanted                     context.Context               // until Shutdown or Close: what a handshake waits for
+	addresses                  addresses
+	pace                       bucket
+	spares                     spares
+	complaints                 [limits]complaint
+	complains                  atomic.Bool // there is something to say of them
+	exhausted                  atomic.Bool // an acceptor rests for want of a descriptor
+	goodbyes                   goodbyes
+	stopping                   atomic.Bool     // Close was called, or Shutdown and its DrainTime is over
+	sealed                     atomic.Bool     // since then the last acceptor has ended: no connection comes any more
+	cut                        atomic.Bool     // Close was called, or the time of Shutdown is over
+	wanted                     context.Context // until Shutdown or Close: what a handshake waits for
 	unwanted                   context.CancelFunc
 
 	begin     sync.Once
@@ -189,9 +222,10 @@ func (s *Server) accept(l *netpoll.Listener) (*acceptor, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping.Load() {
+	if s.Draining() {
 		return nil, ErrServerClosed
 	}
+	s.spares.open()
 	loops := s.loops()
 	a.loop = loops[len(s.acceptors)%len(loops)]
 	s.acceptors[a] = true
@@ -226,6 +260,10 @@ func (s *Server) open() error {
 	s.inbound.limit = orDefault(s.InboundBudget, defaultInboundBudget)
 	s.outbound.limit = orDefault(s.OutboundBudget, defaultOutboundBudget)
 	s.windows.limit = orDefault(s.WindowBudget, defaultWindowBudget)
+	s.addresses.set(s.MaxConnsPerAddress, orDefault(s.IPv4Prefix, defaultIPv4Prefix), orDefault(s.IPv6Prefix, defaultIPv6Prefix))
+	if s.HandshakeRate > 0 {
+		s.pace.set(s.HandshakeRate, orDefault(s.HandshakeBurst, s.HandshakeRate))
+	}
 	workers := orDefault(s.Workers, defaultWorkers)
 	s.pool.handlers = lane{srv: s, role: onHandlers, limit: workers}
 	s.pool.ticks = lane{srv: s, role: onTicks, limit: max(workers/8, 1)}
@@ -263,10 +301,19 @@ func (s *Server) open() error {
 func (s *Server) check() error {
 	switch {
 	case s.Loops < 0, s.Workers < 0, s.MaxConns < 0, s.MaxHeaderBytes < 0, s.HandshakeTimeout < 0,
-		s.CloseTimeout < 0, s.InboundBudget < 0, s.OutboundBudget < 0, s.WindowBudget < 0:
+		s.CloseTimeout < 0, s.DrainTime < 0, s.InboundBudget < 0, s.OutboundBudget < 0, s.WindowBudget < 0,
+		s.MaxConnsPerAddress < 0, s.IPv4Prefix < 0, s.IPv6Prefix < 0, s.MaxHandshakes < 0,
+		s.HandshakeRate < 0, s.HandshakeBurst < 0:
 		return errors.New("server: negative limit in Server")
-	case max(s.HandshakeTimeout, s.CloseTimeout, s.UserTimeout) > maxTimer:
+	case s.IPv4Prefix > 32 || s.IPv6Prefix > 128:
+		return fmt.Errorf("server: prefixes of %d and %d bits, of addresses of 32 and 128", s.IPv4Prefix, s.IPv6Prefix)
+	case s.HandshakeRate > maxRate || s.HandshakeBurst > maxBurst:
+		return fmt.Errorf("server: HandshakeRate of more than %d a second, or HandshakeBurst of more than %d", maxRate, maxBurst)
+	case max(s.HandshakeTimeout, s.CloseTimeout, s.DrainTime, s.UserTimeout) > maxTimer:
 		return fmt.Errorf("server: timeout longer than %v", maxTimer)
+	}
+	if bye := s.goodbye(); checkGoodbye(bye.Code, bye.Reason) != nil {
+		return fmt.Errorf("server: DrainCode or DrainReason: %w", checkGoodbye(bye.Code, bye.Reason))
 	}
 	return nil
 }
@@ -299,6 +346,8 @@ func (s *Server) log() *slog.Logger {
 }
 
 func (s *Server) maxHeader() int { return orDefault(s.MaxHeaderBytes, defaultMaxHeader) }
+
+func (s *Server) maxHandshakes() int64 { return int64(orDefault(s.MaxHandshakes, defaultHandshakes)) }
 
 func (s *Server) handshakeTimeout() time.Duration {
 	return orDefault(s.HandshakeTimeout, defaultHandshakeTimeout)

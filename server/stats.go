@@ -10,18 +10,18 @@ import (
 // Stats are counts since the server was made, but for those that are said to be of now.
 type Stats struct {
 	Conns       int // now: connections of any stage, from accept to the end of OnClose
-	Handshaking int // now: of Conns, those before their upgrade
+	Handshaking int // now: of Conns, those whose handshake is under way
 	Open        int // now: those that are upgraded and not closing
 	Closing     int // now: those whose end has begun, or that are told why they are refused
 	PlainHTTP   int // now: those that Server.Handler has
+	Parting     int // now: of Open, those that Shutdown has yet to say goodbye to
 	MaxConns    int // Server.MaxConns
 
-	Accepted     uint64 // connections that came, also those refused
-	AcceptPauses uint64 // times that accepting rested for want of descriptors or memory
-	Closed       uint64 // connections that had been upgraded
-	Abandoned    uint64 // that ended before their upgrade, without an answer
-	BadInput     uint64 // that broke the protocol or a limit
-	Panics       uint64 // of handlers
+	Accepted  uint64 // connections that came, also those refused
+	Closed    uint64 // connections that had been upgraded
+	Abandoned uint64 // that ended before their upgrade, without an answer
+	BadInput  uint64 // that broke the protocol or a limit
+	Panics    uint64 // of handlers
 
 	// Handshakes are those that got an HTTP error, also by Endpoint.ServeHTTP, where their connection
 	// is net/http's and not among those accepted.
@@ -29,6 +29,9 @@ type Stats struct {
 	RefusedBy     [RefusalReasons]uint64 // Handshakes by RefusalReason
 	ClosedByCause [Causes]uint64         // Closed by Closing.Cause
 	ClosedByCode  [CodeClasses]uint64    // Closed by the class of Closing.Code
+
+	TurnedAway TurnedAway // of Handshakes, those that a limit of the server was against
+	Rests      uint64     // times that accepting rested, with no descriptor left to turn anybody away with
 
 	MessagesIn  uint64 // whole messages from peers
 	MessagesOut uint64 // frames taken for peers, sent or queued
@@ -46,6 +49,8 @@ type Stats struct {
 	Late     uint64    // of Ticks, those late by more than a tenth of their interval
 	Skipped  uint64    // ticks left out, because they were late by a whole interval
 	Lateness Histogram // of the ticks run, from due to written
+
+	Pings uint64 // sent by Options.Keepalive
 
 	InboundHeld   int64 // now: bytes of half-received messages and handshakes
 	InboundLimit  int64 // Server.InboundBudget, as it is in force
@@ -79,6 +84,15 @@ type EndpointStats struct {
 	Open int    // connections; one whose OnClose has not returned counts
 	// HandedOver: one of its handlers proved slow a moment ago, so its handlers run on the pool.
 	HandedOver bool
+}
+
+// TurnedAway counts connections by the bound that they met.
+type TurnedAway struct {
+	Descriptors uint64 // the process had none left
+	Conns       uint64 // Server.MaxConns
+	Address     uint64 // Server.MaxConnsPerAddress
+	Handshakes  uint64 // Server.MaxHandshakes
+	Rate        uint64 // Server.HandshakeRate
 }
 
 // Lane is the state of a share of the worker pool.
@@ -125,7 +139,9 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 func (s *Server) Stats() Stats {
 	st := Stats{
 		Conns:        int(s.conns.Load()),
+		Handshaking:  int(s.shaking.Load()),
 		PlainHTTP:    int(s.plain.Load()),
+		Parting:      int(s.goodbyes.untold.Load()),
 		MaxConns:     s.MaxConns,
 		InboundHeld:  s.inbound.used.Load(),
 		OutboundHeld: s.outbound.used.Load(),
@@ -181,11 +197,14 @@ func (st *Stats) add(c *counters) {
 		to   *uint64
 		from *atomic.Uint64
 	}{
-		{&st.Accepted, &c.accepted}, {&st.Abandoned, &c.abandoned}, {&st.AcceptPauses, &c.acceptPauses},
+		{&st.Accepted, &c.accepted}, {&st.Abandoned, &c.abandoned},
 		{&st.MessagesIn, &c.messagesIn}, {&st.MessagesOut, &c.messagesOut},
 		{&st.BytesIn, &c.bytesIn}, {&st.BytesOut, &c.bytesOut},
-		{&st.Ticks, &c.ticks}, {&st.Late, &c.late}, {&st.Skipped, &c.skipped}, {&st.Refused, &c.refused},
-		{&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
+		{&st.Ticks, &c.ticks}, {&st.Late, &c.late}, {&st.Skipped, &c.skipped}, {&st.Pings, &c.pings}, {&st.Refused, &c.refused},
+		{&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed}, {&st.Rests, &c.rests},
+		{&st.TurnedAway.Descriptors, &c.turned[limitDescriptors]}, {&st.TurnedAway.Conns, &c.turned[limitConns]},
+		{&st.TurnedAway.Address, &c.turned[limitAddress]}, {&st.TurnedAway.Handshakes, &c.turned[limitHandshakes]},
+		{&st.TurnedAway.Rate, &c.turned[limitRate]},
 		{&st.DeflatedIn, &c.deflatedIn}, {&st.DeflatedOut, &c.deflatedOut},
 		{&st.InflatedIn, &c.saidIn}, {&st.InflatedOut, &c.saidOut}, {&st.DeflateSkipped, &c.deflateSkipped},
 	} {
@@ -196,9 +215,8 @@ func (st *Stats) add(c *counters) {
 	addAll(st.ClosedByCode[:], c.codes[:])
 	st.Lateness.add(&c.lateness)
 	st.LoopLag.add(&c.lag)
-	st.Handshaking += int(c.stages[handshaking].Load())
-	st.Open += int(c.stages[opened].Load())
-	st.Closing += int(c.stages[closing].Load())
+	st.Open += int(c.open.Load())
+	st.Closing += int(c.closing.Load())
 }
 
 func addAll(to []uint64, from []atomic.Uint64) {

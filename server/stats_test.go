@@ -60,20 +60,24 @@ var every = map[string]struct {
 	"errNoConnection": {errNoConnection, RefusedBadRequest}, "errVersion": {errVersion, RefusedBadRequest},
 	"errNoKey": {errNoKey, RefusedBadRequest}, "errUpgradeBody": {errUpgradeBody, RefusedBadRequest},
 	"errBadSubproto": {errBadSubproto, RefusedBadRequest}, "errBadExtension": {errBadExtension, RefusedBadRequest},
-	"errHeadTooLarge":  {errHeadTooLarge, RefusedTooLarge},
-	"errHeadTooSlow":   {errHeadTooSlow, RefusedTimeout},
-	"errAuthorizeSlow": {errAuthorizeSlow, RefusedAuthorizeTimeout},
-	"errNotFound":      {errNotFound, RefusedNotFound},
-	"errOrigin":        {errOrigin, RefusedOrigin},
-	"errDenied":        {errDenied, RefusedUnauthorized},
-	"errFailed":        {errFailed, RefusedFailed},
-	"errTooManyConns":  {errTooManyConns, RefusedFull},
-	"errNoRoom":        {errNoRoom, RefusedNoMemory},
-	"errShuttingDown":  {errShuttingDown, RefusedDraining},
-	"errStart":         {errStart, RefusedUnavailable},
-	"errHTTP2":         {errHTTP2, RefusedTakeover},
-	"errTLS":           {errTLS, RefusedTakeover},
-	"errWrap":          {errWrap, RefusedTakeover},
+	"errHeadTooLarge":   {errHeadTooLarge, RefusedTooLarge},
+	"errHeadTooSlow":    {errHeadTooSlow, RefusedTimeout},
+	"errAuthorizeSlow":  {errAuthorizeSlow, RefusedAuthorizeTimeout},
+	"errNotFound":       {errNotFound, RefusedNotFound},
+	"errOrigin":         {errOrigin, RefusedOrigin},
+	"errDenied":         {errDenied, RefusedUnauthorized},
+	"errFailed":         {errFailed, RefusedFailed},
+	"errNoDescriptors":  {errNoDescriptors, RefusedDescriptors},
+	"errTooManyConns":   {errTooManyConns, RefusedFull},
+	"errAddressFull":    {errAddressFull, RefusedAddress},
+	"errManyHandshakes": {errManyHandshakes, RefusedHandshakes},
+	"errTooFast":        {errTooFast, RefusedRate},
+	"errNoRoom":         {errNoRoom, RefusedNoMemory},
+	"errShuttingDown":   {errShuttingDown, RefusedDraining},
+	"errStart":          {errStart, RefusedUnavailable},
+	"errHTTP2":          {errHTTP2, RefusedTakeover},
+	"errTLS":            {errTLS, RefusedTakeover},
+	"errWrap":           {errWrap, RefusedTakeover},
 }
 
 // TestEveryRefusalHasAReason: the table above has all refusals there are, none of them counts as
@@ -93,7 +97,7 @@ func TestEveryRefusalHasAReason(t *testing.T) {
 			t.Errorf("a Denial with %d counts as %v, want %v", d.Status, got, want)
 		}
 	}
-	for status, want := range map[int]RefusalReason{429: RefusedRate, 503: RefusedUnavailable, 418: RefusedOther} {
+	for status, want := range map[int]RefusalReason{503: RefusedUnavailable, 418: RefusedOther} {
 		if got := refused(status, "").why(); got != want {
 			t.Errorf("%d counts as %v, want %v", status, got, want)
 		}
@@ -103,11 +107,11 @@ func TestEveryRefusalHasAReason(t *testing.T) {
 	}
 }
 
-// refusalsInSource are the names of the package's variables that are made by one of the functions
-// that make a refusal.
+// refusalsInSource are the names of the package's variables that are a refusal, or made by one of the
+// functions that make one.
 func refusalsInSource(t *testing.T) (names []string) {
 	t.Helper()
-	makers := []string{"refused", "badRequest", "notAllowed", "upgradeRequired", "comeBack"}
+	makers := []string{"refusal", "refused", "badRequest", "notAllowed", "upgradeRequired", "comeBack"}
 	var maker func(ast.Expr) bool
 	maker = func(e ast.Expr) bool {
 		switch x := e.(type) {
@@ -115,6 +119,10 @@ func refusalsInSource(t *testing.T) (names []string) {
 			return maker(x.Fun)
 		case *ast.SelectorExpr:
 			return maker(x.X)
+		case *ast.UnaryExpr:
+			return maker(x.X)
+		case *ast.CompositeLit:
+			return x.Type != nil && maker(x.Type)
 		case *ast.Ident:
 			return slices.Contains(makers, x.Name)
 		}
@@ -253,6 +261,22 @@ func TestStatsRefusedBy(t *testing.T) {
 			open(t, addr, "/ws")
 			return dial(t, addr)
 		}},
+		RefusedAddress: {func(s *Server) { s.MaxConnsPerAddress = 1 }, func(t *testing.T, s *Server, addr string) *peer {
+			open(t, addr, "/ws")
+			return dial(t, addr)
+		}},
+		RefusedHandshakes: {func(s *Server) { s.MaxHandshakes = 1 }, func(t *testing.T, s *Server, addr string) *peer {
+			dial(t, addr)
+			await(t, "its handshake is under way", func() bool { return s.Stats().Handshaking == 1 })
+			return dial(t, addr)
+		}},
+		RefusedRate: {func(s *Server) { s.HandshakeRate, s.HandshakeBurst = 1, 1 }, func(t *testing.T, s *Server, addr string) (p *peer) {
+			for n := 1; s.Stats().Handshakes == 0; n++ { // slow as the machine may be, one comes within a second of another
+				p = dial(t, addr)
+				await(t, "it has come", func() bool { st := s.Stats(); return st.Handshaking+int(st.Handshakes) == n })
+			}
+			return p
+		}},
 		RefusedNoMemory: {func(s *Server) { s.InboundBudget = 1 }, func(t *testing.T, s *Server, addr string) *peer {
 			return sending(t, addr, half)
 		}},
@@ -294,18 +318,21 @@ func sending(t *testing.T, addr string, p []byte) *peer {
 	return peer
 }
 
-// TestStatsRefusedUntold: those that are too many even to be told count too.
-func TestStatsRefusedUntold(t *testing.T) {
+// TestStatsRefusedInHaste: those that are too many to be told at leisure count too.
+func TestStatsRefusedInHaste(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		s.MaxConns = 1
 		s.Handle("/ws", Options{})
 		addr := serve(t, s)
 		open(t, addr, "/ws")
-		const others = 100 // told are 64 beyond the limit, while they don't leave
+		const others = 100 // 64 of them are told at leisure
 		for range others {
 			dial(t, addr)
 		}
 		await(t, "all are counted", func() bool { return s.Stats().RefusedBy[RefusedFull] == others })
+		if st := s.Stats(); st.TurnedAway.Conns != others {
+			t.Errorf("%+v", st.TurnedAway)
+		}
 	})
 }
 
@@ -387,8 +414,8 @@ func TestStatsAbandoned(t *testing.T) {
 	})
 }
 
-// TestStatsAbandonedByUs: what was accepted and can't be registered is not lost from the books.
-func TestStatsAbandonedByUs(t *testing.T) {
+// TestStatsRefusedUnregistered: what was accepted and can't be registered is not lost from the books.
+func TestStatsRefusedUnregistered(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		s.Loops = 2
 		addr := serve(t, s)
@@ -397,7 +424,7 @@ func TestStatsAbandonedByUs(t *testing.T) {
 		dial(t, addr)
 		await(t, "one of the two is there and the other was lost", func() bool {
 			st := s.Stats()
-			return st.Abandoned == 1 && st.Handshaking == 1 && st.Accepted == 2
+			return st.RefusedBy[RefusedDescriptors] == 1 && st.Handshaking == 1 && st.Accepted == 2
 		})
 	})
 }

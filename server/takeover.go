@@ -30,6 +30,7 @@ var (
 // connection under TLS, one of HTTP/2 and one that a listener has wrapped are refused. The Server need not listen by itself, but
 // its Shutdown or Close ends these connections too, and the http.Server's does not.
 func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer ep.srv.complain()
 	agreed, err := ep.judgeStd(r)
 	if err == nil {
 		agreed.value, err = ep.askStd(w, r)
@@ -44,7 +45,10 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ep.refuseStd(w, errWrap)
 		return
 	}
-	defer conn.Close() // the loop has a descriptor of its own by then
+	defer func() {
+		conn.Close() // the loop has a descriptor of its own by then
+		ep.srv.descriptorFreed()
+	}()
 	if err := ep.takeOver(conn, buffered.Reader, r, agreed); err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", err)
 		r := takeOverRefusal(err)
@@ -61,6 +65,8 @@ func takeOverRefusal(err error) *refusal {
 		return r
 	case errors.Is(err, ErrTakeover):
 		return errWrap
+	case netpoll.IsExhausted(err):
+		return errNoDescriptors
 	}
 	return errStart
 }
@@ -79,8 +85,8 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 	if r.TLS != nil {
 		return a, errTLS
 	}
-	if max := int64(ep.srv.MaxConns); max > 0 && !ep.srv.web.has(r) && ep.srv.conns.Load() >= max {
-		return a, errTooManyConns
+	if err := ep.srv.mayCome(r); err != nil {
+		return a, err
 	}
 	h := head{method: []byte(r.Method), host: []byte(r.Host), hasBody: r.ContentLength != 0}
 	for name, values := range r.Header {
@@ -94,6 +100,19 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 		}
 	}
 	return ep.judge(&h)
+}
+
+// mayCome tells whether a request of somebody else's http.Server may go on: its connection was not
+// counted when it came.
+func (s *Server) mayCome(r *http.Request) error {
+	switch {
+	case s.web.has(r):
+	case s.MaxConns > 0 && s.inUse() >= int64(s.MaxConns):
+		return s.deny(limitConns)
+	case !s.pace.take(time.Since(s.started)):
+		return s.deny(limitRate)
+	}
+	return nil
 }
 
 // refuseStd is refuse by net/http, which adds the date and knows what HEAD is.
@@ -120,17 +139,20 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		return err
 	}
 	srv := ep.srv
-	if err := srv.come(); err != nil {
+	peer, _ := netpoll.RemoteAddr(fd) // a peer that is gone by now is noticed by the loop
+	c := srv.newConn(int32(fd), peer)
+	if err := srv.come(c); err != nil {
 		netpoll.Close(fd)
 		return err
 	}
-	peer, _ := netpoll.RemoteAddr(fd) // a peer that is gone by now is noticed by the loop
 	if d := srv.userTimeout(); d > 0 && netpoll.IsTCP(fd) {
 		netpoll.SetUserTimeout(fd, d)
 	}
-	c := srv.newConn(int32(fd), peer)
-	c.state = stTurn // nobody else may serve it before its open event is in place
+	c.state |= stTurn // nobody else may serve it before its open event is in place
 	if err := c.loop.add(c); err != nil {
+		c.mu.Lock()
+		c.giveBack()
+		c.mu.Unlock()
 		netpoll.Close(fd)
 		srv.left()
 		return err

@@ -19,6 +19,7 @@ func (c *Conn) comeUp(w *worker) {
 		c.mu.Unlock()
 		return
 	}
+	c.catchUp()
 	c.expire(w.now)
 	c.oweTick(w.now)
 	c.placeSooner()
@@ -37,8 +38,12 @@ func (c *Conn) expire(now wheel.Time) {
 		c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrWriteTimeout})
 	case c.halfReceived() && !now.Before(c.began+c.messageTimeout()):
 		c.messageExpired(now)
+	case c.state.has(stParting) && !now.Before(c.partsAt()):
+		c.startClose(c.loop.srv.goodbye())
 	case c.listens() && !now.Before(c.heard+c.idleTimeout()):
 		c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
+	case c.keepsAlive() && !now.Before(c.asksAt()):
+		c.askForLife(now)
 	}
 }
 
@@ -146,8 +151,14 @@ func (c *Conn) placeSooner() {
 	if c.halfReceived() {
 		until(c.began + c.messageTimeout())
 	}
+	if c.state.has(stParting) {
+		until(c.partsAt())
+	}
 	if c.listens() {
 		until(c.heard + c.idleTimeout())
+	}
+	if c.keepsAlive() {
+		until(c.looksAt(now))
 	}
 	if wait != never {
 		c.loop.sooner(c.slot, now+wait)

@@ -132,37 +132,53 @@ func TestTickFirst(t *testing.T) {
 	})
 }
 
-// TestTickPhases: of many connections that open in one burst, each part of the interval gets its
-// share of ticks, and each connection's first is due within the interval.
+// TestTickPhases: of many connections that open in one burst, or whose interval is changed in one go,
+// each part of the interval gets its share of ticks, and each connection's first is due within the
+// interval.
 func TestTickPhases(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
-		const burst, parts = 256, 16
-		const every = time.Hour
+		const burst = 256
 		var opens sync.WaitGroup
 		opens.Add(burst)
-		ep := s.Handle("/", Options{Every: every, OnTick: func(*Conn) {}, OnOpen: func(*Conn, *Request) { opens.Done() }})
+		ep := s.Handle("/", Options{Every: time.Hour, OnTick: func(*Conn) {}, OnOpen: func(*Conn, *Request) { opens.Done() }})
 		addr := serve(t, s)
 		before := s.now()
 		for range burst {
 			open(t, addr, "/")
 		}
 		opens.Wait()
-		var share [parts]int
-		interval := ticksOf(every)
-		for c := range ep.Conns() {
-			quietly(t, c, func() {
-				if due := c.at - before; due == 0 || due > interval+s.now()-before {
-					t.Errorf("the first tick is due %d ms after the open event, of %d", due, interval)
-				}
-				share[c.at%interval*parts/interval]++
-			})
-		}
-		for i, n := range share {
-			if n < burst/parts-4 || n > burst/parts+4 {
-				t.Errorf("part %d of the interval has %d of %d ticks: %v", i, n, burst, share)
+		wantSpread(t, ep, time.Hour, burst, before)
+		for _, every := range []time.Duration{3 * time.Hour, 0, time.Minute} {
+			before = s.now()
+			for c := range ep.Conns() {
+				must(t, c.SetEvery(every))
+			}
+			if every > 0 {
+				wantSpread(t, ep, every, burst, before)
 			}
 		}
 	})
+}
+
+// wantSpread holds the next ticks of an endpoint's connections against what is even.
+func wantSpread(t *testing.T, ep *Endpoint, every time.Duration, conns int, before wheel.Time) {
+	t.Helper()
+	const parts = 16
+	var share [parts]int
+	interval := ticksOf(every)
+	for c := range ep.Conns() {
+		quietly(t, c, func() {
+			if due := c.at - before; due == 0 || due > interval+ep.srv.now()-before {
+				t.Errorf("the first tick is due after %d ms, of %d", due, interval)
+			}
+			share[c.at%interval*parts/interval]++
+		})
+	}
+	for i, n := range share {
+		if n < conns/parts-4 || n > conns/parts+4 {
+			t.Errorf("part %d of %v has %d of %d ticks: %v", i, every, n, conns, share)
+		}
+	}
 }
 
 // TestPhase: spread evenly, whatever the interval, and less than it.

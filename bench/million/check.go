@@ -65,7 +65,7 @@ func (r *Refusal) Unwrap() (all []error) {
 // What things take. Measured with 100,000 and 1,000,000 connections over loopback, Linux 6.18 on amd64, and
 // rounded up.
 const (
-	kernelPair   = 7_000   // bytes of the kernel for both ends of a connection
+	kernelPair   = 10_500  // bytes of the kernel for both ends of a connection, by how its slabs grow
 	serverConn   = 400     // bytes of the server process for one, garbage of opening it included
 	clientConn   = 700     // bytes of the client process
 	processBytes = 9 << 20 // of a process without any
@@ -85,7 +85,7 @@ const sources = 250
 func check(l *Limits, p plan) []Check {
 	all := []Check{
 		checkDescriptors(l, p), checkFiles(l, p), checkPorts(l, p), checkMemory(l, p), checkTCPMemory(l, p),
-		checkConntrack(l, p), checkBacklog(l, p), checkWatches(l, p),
+		checkHash(l, p), checkConntrack(l, p), checkBacklog(l, p), checkWatches(l, p),
 	}
 	return append(all, checkCgroups(l, p)...)
 }
@@ -155,18 +155,32 @@ func checkMemory(l *Limits, p plan) Check {
 	if have != unknown {
 		have = max(0, have-spare)
 	}
-	return enough("memory", ErrMemory, need, have, fmt.Sprintf("about %s, 7 kB of each connection the kernel's for both ends; %s are available, %s to stay free",
-		size(need), size(l.MemAvailable), size(spare)))
+	return enough("memory", ErrMemory, need, have, fmt.Sprintf("about %s, of it %s the kernel's for both ends of all; %s are available, of which %s stay free",
+		size(need), size(int64(p.conns)*kernelPair), size(l.MemAvailable), size(spare)))
 }
 
 // checkTCPMemory is for the overload: a queue that is not empty is charged a page at least, and past
-// the last number the kernel takes nothing into it.
+// the last number the kernel takes nothing into it. Of a million connections a few thousand had something
+// in a queue at a time; a tenth is for a machine whose clients are slower than its servers.
 func checkTCPMemory(l *Limits, p plan) Check {
-	need := 2 * p.conns
+	need := p.conns / 10
 	c := enough("tcp_mem", nil, int64(need), int64(l.TCPPages[1]), fmt.Sprintf(
-		"%d pages, if something waits at both ends of each; the kernel saves from %d on and has %d", need, l.TCPPages[1], l.TCPPages[2]))
+		"%d pages, if something waits on a tenth of them; the kernel saves from %d on and has %d", need, l.TCPPages[1], l.TCPPages[2]))
 	c.Needed = false
 	return c.by("net.ipv4.tcp_mem", fmt.Sprintf("%d %d %d", roundUp(need), roundUp(need), roundUp(2*need)))
+}
+
+// longestChain of sockets is where looking for one begins to show among what a packet costs.
+const longestChain = 4
+
+// checkHash is only advice, and only for the next start of the machine.
+func checkHash(l *Limits, p plan) Check {
+	c := enough("tcp_ehash", nil, int64(ceil(2*p.conns, longestChain)), int64(l.TCPHash), fmt.Sprintf(
+		"%d sockets in %d chains", 2*p.conns, l.TCPHash))
+	if c.Needed = false; !c.Fine {
+		c.Says += fmt.Sprintf(": each packet costs less if the kernel is started with thash_entries=%d", 2*p.conns)
+	}
+	return c
 }
 
 func checkConntrack(l *Limits, p plan) Check {

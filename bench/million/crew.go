@@ -28,6 +28,10 @@ func newCrew(command []string, died func(*child)) *crew {
 // first.
 const endTime = 30 * time.Second
 
+// answerTime bounds the wait for children to carry out an order. Even one that has a processor for a
+// fiftieth of the time takes a tenth of this.
+const answerTime = time.Minute
+
 // start starts n children of a role.
 func (c *crew) start(ctx context.Context, role string, n, procs int) ([]*child, error) {
 	var all []*child
@@ -56,10 +60,17 @@ func (c *crew) hear(ch *child) {
 	}
 }
 
-// order tells each of the children to do something, and waits until those that still live have. The
-// answers are in the children's order; one that has died has none. An error of a child is the first of
-// theirs, after all have answered.
+// order tells each of the children to do something, and waits until those that still live have, which
+// must be soon. The answers are in the children's order; one that has died has none. An error is the first
+// of theirs, after all have answered.
 func (c *crew) order(ctx context.Context, to []*child, what func(i int) order) ([]report, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, ErrNoAnswer)
+	defer cancel()
+	return c.longOrder(ctx, to, what)
+}
+
+// longOrder is an order that takes as long as it takes.
+func (c *crew) longOrder(ctx context.Context, to []*child, what func(i int) order) ([]report, error) {
 	c.seq++
 	for i, ch := range to {
 		o := what(i)
@@ -117,16 +128,6 @@ func (c *crew) at(t time.Time) (n counts) {
 func (c *crew) now() (n counts) {
 	for _, ch := range c.all() {
 		n = n.plus(ch.last().Counts)
-	}
-	return n
-}
-
-// living is how many of the children have not ended.
-func living(all []*child) (n int) {
-	for _, ch := range all {
-		if !ch.hasEnded() {
-			n++
-		}
 	}
 	return n
 }

@@ -24,6 +24,8 @@ type Limits struct {
 	// TCPPages bounds the memory of TCP's queues, in pages: from the second on the kernel saves, and it
 	// goes up to the third only.
 	TCPPages [3]int `json:"tcp_mem"`
+	// TCPHash is how many chains the kernel keeps its TCP sockets in; it goes along one for each packet.
+	TCPHash int `json:"tcp_ehash_entries"`
 
 	MemTotal     int64 `json:"mem_total"`
 	MemAvailable int64 `json:"mem_available"`
@@ -55,6 +57,7 @@ func readLimits(root fs.FS) *Limits {
 		SynBacklog: number(root, "proc/sys/net/ipv4/tcp_max_syn_backlog"),
 		Watches:    number(root, "proc/sys/fs/epoll/max_user_watches"),
 		Ports:      readPorts(root),
+		TCPHash:    number(root, "proc/sys/net/ipv4/tcp_ehash_entries"),
 		TCPPages:   [3]int{unknown, unknown, unknown},
 		Conntrack:  number(root, "proc/sys/net/netfilter/nf_conntrack_max"),
 	}

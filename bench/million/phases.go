@@ -16,6 +16,9 @@ const (
 	settleTime = 3 * time.Second
 	// askTime bounds the wait for answers about a phase that was interrupted.
 	askTime = 10 * time.Second
+	// lullTime is how long after the last connection opened a server has nothing more to do for it: by then
+	// the place that it had in the wheel for the end of its handshake has come up (Server.HandshakeTimeout).
+	lullTime = 11 * time.Second
 	// reportEach is how often children report by themselves, and recoveryEach while they recover.
 	reportEach   = time.Second
 	recoveryEach = 200 * time.Millisecond
@@ -101,7 +104,7 @@ func (r *run) reportEach(ctx context.Context, d time.Duration) error {
 
 // ramp opens all connections, with a pause to weigh where the slope of memory begins.
 func (r *run) ramp(ctx context.Context) error {
-	r.show.begin("opening", r.plan.conns)
+	r.show.begin(opening, r.plan.conns)
 	m := &r.result.Memory
 	m.Before = r.crew.weigh()
 	if n := slopeFrom * r.plan.servers; r.plan.conns >= 2*n {
@@ -124,7 +127,7 @@ func (r *run) ramp(ctx context.Context) error {
 func (r *run) openTo(ctx context.Context, n int) error {
 	start, before := time.Now(), r.crew.now()[opened]
 	server, client := cpuOf(r.crew.servers), cpuOf(r.crew.clients)
-	_, err := r.crew.order(ctx, r.crew.clients, func(i int) order { return order{Open: share(n, r.plan.clients, i)} })
+	_, err := r.crew.longOrder(ctx, r.crew.clients, func(i int) order { return order{Open: share(n, r.plan.clients, i)} })
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -155,8 +158,11 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // idle watches what the servers take while nothing is sent. Not even reports are asked of them.
 func (r *run) idle(ctx context.Context) error {
-	r.show.begin("idle", int(r.options.Idle.Seconds()))
+	r.show.begin("idle", int((r.options.lull + r.options.Idle).Seconds()))
 	if err := r.reportEach(ctx, 0); err != nil {
+		return err
+	}
+	if err := wait(ctx, r.options.lull); err != nil {
 		return err
 	}
 	start, server, client := time.Now(), cpuOf(r.crew.servers), cpuOf(r.crew.clients)
@@ -207,8 +213,12 @@ func (r *run) after(ctx context.Context) (err error) {
 	return err
 }
 
-// setEvery changes the interval on all servers.
+// setEvery changes the interval on all servers. The same interval again would only move the phases.
 func (r *run) setEvery(ctx context.Context, every time.Duration) error {
+	if every == r.every {
+		return nil
+	}
+	r.every = every
 	_, err := r.crew.order(ctx, r.crew.servers, func(int) order { return order{Every: &every} })
 	return err
 }

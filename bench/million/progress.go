@@ -9,6 +9,9 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
+// opening is the phase whose steps are connections; those of others are seconds.
+const opening = "opening"
+
 // plainEach is how often a line says how far things are where no bar can be drawn.
 const plainEach = 5 * time.Second
 
@@ -20,7 +23,7 @@ type progress struct {
 
 	mu    sync.Mutex
 	what  string
-	steps int // connections while opening, and otherwise seconds
+	steps int
 	since time.Time
 	told  time.Time
 	bar   *progressbar.ProgressBar
@@ -53,7 +56,7 @@ func (p *progress) checks(all []Check) {
 		case !c.Fine && c.Needed:
 			word = "too low"
 		case !c.Fine:
-			word = "better more"
+			word = "would be better higher"
 		}
 		p.say("%-12s %s: %s", c.Name, word, c.Says)
 		for _, command := range c.Change {
@@ -62,14 +65,14 @@ func (p *progress) checks(all []Check) {
 	}
 }
 
-// begin starts a phase.
+// begin starts a phase, of so many steps if that is known.
 func (p *progress) begin(what string, steps int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.finish()
 	p.what, p.steps, p.since = what, steps, time.Now()
-	if p.terminal {
-		p.bar = progressbar.NewOptions(max(1, steps),
+	if p.terminal && steps > 0 {
+		p.bar = progressbar.NewOptions(steps,
 			progressbar.OptionSetWriter(p.to), progressbar.OptionSetDescription(what), progressbar.OptionClearOnFinish(),
 			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
 		_ = p.bar.RenderBlank()
@@ -80,10 +83,9 @@ func (p *progress) begin(what string, steps int) {
 }
 
 // update shows a second of it.
-func (p *progress) update(n counts, points []Point, r *run) {
+func (p *progress) update(n counts, last Point) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last := points[len(points)-1]
 	step, words := p.state(n, last)
 	if p.bar != nil {
 		p.bar.Describe(words)
@@ -100,7 +102,7 @@ func (p *progress) update(n counts, points []Point, r *run) {
 func (p *progress) state(n counts, last Point) (int, string) {
 	words := fmt.Sprintf("%s: %d open", p.what, n[open])
 	step := int(time.Since(p.since).Seconds())
-	if last.OpenedPerSecond > 0 {
+	if p.what == opening {
 		step, words = int(n[opened]), words+fmt.Sprintf(", %.0f a second", last.OpenedPerSecond)
 	}
 	if last.ReceivedPerSecond > 0 {

@@ -77,10 +77,11 @@ type Memory struct {
 	ServerPSSPerConn      float64 `json:"server_pss_bytes_per_conn"`
 	ServerRSSSlopePerConn float64 `json:"server_rss_slope_bytes_per_conn,omitempty"`
 	ClientPSSPerConn      float64 `json:"client_pss_bytes_per_conn"`
-	// KernelPerPair is what MemAvailable lost beyond what the processes grew (PSS); SlabPerPair is how much
-	// the kernel's slabs grew.
-	KernelPerPair float64 `json:"kernel_bytes_per_pair"`
-	SlabPerPair   float64 `json:"slab_bytes_per_pair"`
+	// KernelPerPair is how much the kernel's slabs grew. AvailablePerPair is what MemAvailable lost beyond
+	// what the processes grew (PSS), which is less: the kernel counts the inodes of sockets among what it
+	// could reclaim, and so as available, although an open socket holds its own.
+	KernelPerPair    float64 `json:"kernel_bytes_per_pair"`
+	AvailablePerPair float64 `json:"available_bytes_per_pair"`
 }
 
 // Idle is the time in which no message was sent.
@@ -194,8 +195,8 @@ func (m *Memory) sum() {
 	m.ServerRSSPerConn = growth(m.Before, m.Open, func(w Weight) int64 { return w.ServerRSSBytes })
 	m.ServerPSSPerConn = growth(m.Before, m.Open, func(w Weight) int64 { return w.ServerPSSBytes })
 	m.ClientPSSPerConn = growth(m.Before, m.Open, func(w Weight) int64 { return w.ClientPSSBytes })
-	m.SlabPerPair = growth(m.Before, m.Open, func(w Weight) int64 { return w.SlabBytes })
-	m.KernelPerPair = growth(m.Before, m.Open, func(w Weight) int64 {
+	m.KernelPerPair = growth(m.Before, m.Open, func(w Weight) int64 { return w.SlabBytes })
+	m.AvailablePerPair = growth(m.Before, m.Open, func(w Weight) int64 {
 		return -w.AvailableBytes - w.ServerPSSBytes - w.ClientPSSBytes
 	})
 	if m.SlopeStart != nil {

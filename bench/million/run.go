@@ -13,6 +13,7 @@ var (
 	ErrInterrupted = errors.New("million: interrupted")
 	ErrNotOpened   = errors.New("million: not all connections opened")
 	ErrRunningLow  = errors.New("million: ended because the machine was running out of memory")
+	ErrNoAnswer    = errors.New("million: a process does not answer")
 	ErrAllDied     = errors.New("million: no process of a kind is left")
 )
 
@@ -28,6 +29,7 @@ type run struct {
 	samples *sampler
 	cancel  context.CancelCauseFunc
 	network map[string]int64 // before
+	every   time.Duration    // that the servers were told last
 
 	mu     sync.Mutex // of what follows
 	phase  string
@@ -42,7 +44,10 @@ type run struct {
 //
 // When ctx ends, the run does, and the error is [ErrInterrupted].
 func Run(ctx context.Context, o Options) (*Result, error) {
-	l := thisMachine()
+	if o.machine == nil {
+		o.machine = thisMachine
+	}
+	l := o.machine()
 	o = o.withDefaults(l.Processors)
 	if err := o.validate(); err != nil {
 		return nil, err
@@ -124,7 +129,7 @@ func (r *run) prepare() error {
 
 // change has the settings changed that are in the way, and reads the limits again.
 func (r *run) change(checks []Check) (err error) {
-	o := fixOrder{Root: "/proc/sys"}
+	o := fixOrder{Root: r.options.sysctls}
 	for _, c := range checks {
 		o.Settings = append(o.Settings, c.settings...)
 	}
@@ -137,7 +142,7 @@ func (r *run) change(checks []Check) (err error) {
 	for _, c := range r.result.Changes {
 		r.show.say("changed %s from %q to %q until the end", c.Name, c.From, c.To)
 	}
-	r.limits = thisMachine()
+	r.limits = r.options.machine()
 	return nil
 }
 

@@ -50,7 +50,7 @@ func (s *sampler) watch() {
 		case now := <-ticker.C:
 			s.complete()
 			s.look(now)
-			s.run.show.update(s.run.crew.now(), s.points, s.run)
+			s.run.show.update(s.run.crew.now(), s.points[len(s.points)-1])
 			s.guard()
 		}
 	}

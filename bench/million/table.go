@@ -59,7 +59,7 @@ func (r *Result) memoryRows(t table) {
 	}
 	t.row("servers' memory", "%.0f B a connection (PSS %.0f B)%s; %s in all", m.ServerRSSPerConn, m.ServerPSSPerConn, slope, size(m.Open.ServerRSSBytes))
 	t.row("clients' memory", "%.0f B a connection (PSS)", m.ClientPSSPerConn)
-	t.row("kernel's memory", "%.0f B a connection, for both ends (%.0f B of it in slabs)", m.KernelPerPair, m.SlabPerPair)
+	t.row("kernel's memory", "%.0f B a connection, for both ends (%.0f B of MemAvailable)", m.KernelPerPair, m.AvailablePerPair)
 }
 
 func (l *Load) rows(t table, name string) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"sync"
 	"syscall"
 	"time"
 
@@ -11,11 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The pool of the article's example: 128 workers and a queue of one.
-const (
-	easyGoWorkers = 128
-	easyGoQueue   = 1
-)
+// easyGoWorkers is that of the author's chat. Its pool has a queue of one besides, which is left out:
+// what waits there waits behind a worker that may have to wait for half a message, while another
+// worker could be started.
+const easyGoWorkers = 128
 
 // serveEasyGo is the form of the article "A Million WebSockets and Go" and of the chat that its author
 // published with gobwas/ws: a connection whose reading is announced by the poller is handed to a
@@ -34,7 +34,7 @@ func serveEasyGo(s *settings) error {
 		return err
 	}
 	e := &easyGo{
-		poller: poller, pool: newPool(easyGoWorkers, easyGoQueue), timeout: s.ioTimeout,
+		poller: poller, pool: newPool(easyGoWorkers), timeout: s.ioTimeout,
 		members: newRoster[*easyGoConn](s),
 	}
 	tick := gobwasFrame(ws.OpText, []byte(woohoo))
@@ -60,6 +60,7 @@ type easyGo struct {
 // goroutine may write to it, a whole frame at once.
 type easyGoConn struct {
 	deadliner
+	turn     sync.Mutex // the next event may come before Start or Resume is done with desc
 	desc     *netpoll.Desc
 	endpoint endpoint
 }
@@ -80,6 +81,8 @@ func (e *easyGo) handle(conn *net.TCPConn) {
 	case broadcastEndpoint:
 		e.members.join(c)
 	}
+	c.turn.Lock()
+	defer c.turn.Unlock()
 	err = e.poller.Start(c.desc, func(netpoll.Event) {
 		e.pool.schedule(func() { e.receive(c) })
 	})
@@ -117,6 +120,8 @@ func easyGoDesc(conn *net.TCPConn) (*netpoll.Desc, error) {
 
 // receive takes one message, or one control frame, and waits for the next.
 func (e *easyGo) receive(c *easyGoConn) {
+	c.turn.Lock()
+	defer c.turn.Unlock()
 	messages, err := wsutil.ReadClientMessage(c, nil)
 	for i := 0; i < len(messages) && err == nil; i++ {
 		err = e.message(c, messages[i])
@@ -179,22 +184,23 @@ func (d deadliner) Write(p []byte) (int, error) {
 	return d.TCPConn.Write(p)
 }
 
-// pool runs tasks on a bounded number of goroutines. It starts with one, for the task that may
-// wait in the queue, and starts the others when they are first needed.
+// pool runs tasks on a bounded number of goroutines, which it starts when they are first needed.
 type pool struct {
 	slots chan struct{}
 	tasks chan func()
 }
 
-func newPool(workers, queue int) *pool {
-	p := &pool{slots: make(chan struct{}, workers), tasks: make(chan func(), queue)}
-	p.slots <- struct{}{}
-	go p.work(func() {})
-	return p
+func newPool(workers int) *pool {
+	return &pool{slots: make(chan struct{}, workers), tasks: make(chan func())}
 }
 
-// schedule waits while all workers are busy and the queue is full.
+// schedule waits while all workers are busy.
 func (p *pool) schedule(task func()) {
+	select {
+	case p.tasks <- task: // a worker is idle
+		return
+	default:
+	}
 	select {
 	case p.tasks <- task:
 	case p.slots <- struct{}{}:

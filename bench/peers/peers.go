@@ -83,8 +83,8 @@ var peers = []peer{
 	},
 	{
 		name: "easygo", modules: []string{"github.com/gobwas/ws", "github.com/mailru/easygo"}, serve: serveEasyGo,
-		about: "gobwas/ws on easygo/netpoll, one-shot events; a pool of 128 blocking readers with a queue of one, " +
-			"deadline of 100 ms a read and a write; no buffers of a connection; one goroutine ticks all; " +
+		about: "gobwas/ws on easygo/netpoll, one-shot events; a pool of 128 blocking readers; " +
+			"deadline of 100 ms a read and a write; no buffer a connection; one goroutine ticks all; " +
 			"broadcast: the reader writes a compiled frame to all; compression off",
 	},
 	{

@@ -15,6 +15,7 @@ type planned struct {
 	servers []string      // nil for all that have the scenario
 	takes   time.Duration // one measurement of one server, opening and closing included
 	rounds  int           // unless a number is asked for; 0 for the usual
+	asked   bool          // it is run only if it is asked for by its name
 
 	job bench.Job // if it is a single comparison
 
@@ -22,74 +23,121 @@ type planned struct {
 	points    []point
 }
 
-// point is one comparison of a series.
+// point is one comparison of a series, which has a value or a name.
 type point struct {
 	value float64
+	name  string
 	job   bench.Job
 }
 
-// plan is the suite. On two processors it takes less than a quarter of an hour, most of which is
-// measuring: a server is opened to anew for each measurement, so that none has the other's memory.
+func (p point) String() string {
+	if p.name != "" {
+		return p.name
+	}
+	return strconv.FormatFloat(p.value, 'f', -1, 64)
+}
+
+// plan is the suite. On two processors what is not asked for takes less than a quarter of an hour, most
+// of which is measuring: a server is started anew for each measurement, so that none has the memory of
+// the one before.
 var plan = []planned{
 	{
 		name: "tick", title: "A message a second to each of 9,000 connections",
-		takes: 7 * time.Second, job: tick(time.Second, 5*time.Second),
+		takes: 5 * time.Second, job: sloped(tick(time.Second, 3*time.Second)),
 	},
 	{
 		name: "tick-rate", title: "Ticks of 9,000 connections at several rates",
-		servers: []string{"stillpool", "gws", "nbio", "floor-spread"}, takes: 4500 * time.Millisecond,
-		parameter: "messages/s", points: []point{
-			{18_000, tick(time.Second/2, 3*time.Second)},
-			{36_000, tick(time.Second/4, 3*time.Second)},
+		servers: []string{"stillpool", "gws", "nbio", "floor-spread"}, takes: 3500 * time.Millisecond,
+		parameter: "messages a second", points: []point{
+			{value: 18_000, job: tick(time.Second/2, 2*time.Second)},
+			{value: 36_000, job: tick(time.Second/4, 2*time.Second)},
 		},
 	},
 	{
 		name: "echo-64", title: "Echoes of 64 bytes, 500 in flight over 5,000 connections",
-		takes: 5 * time.Second, job: echo(bench.EchoOptions{
-			Options: bench.Options{Conns: 5_000}, Size: 64, Inflight: 500,
-		}),
+		takes: 3800 * time.Millisecond, job: echo(5_000, bench.EchoOptions{Size: 64, Inflight: 500}),
 	},
 	{
 		name: "echo-1k", title: "Echoes of 1 KiB, 2,000 in flight over 9,000 connections",
-		takes: 5 * time.Second, job: echo(bench.EchoOptions{
-			Options: bench.Options{Conns: 9_000, Loops: 2}, Size: 1024, Inflight: 2_000,
+		takes: 4200 * time.Millisecond, job: echo(9_000, bench.EchoOptions{
+			Options: bench.Options{Loops: 2}, Size: 1024, Inflight: 2_000,
 		}),
 	},
 	{
 		name: "echo-rate", title: "Echoes of 64 bytes at several rates, 5,000 connections",
-		servers: []string{"stillpool", "gws", "nbio", "gorilla"}, takes: 4500 * time.Millisecond,
-		parameter: "messages/s", points: []point{
-			{5_000, echoAt(5_000)},
-			{20_000, echoAt(20_000)},
-			{50_000, echoAt(50_000)},
+		servers: []string{"stillpool", "gws", "nbio"}, takes: 4 * time.Second,
+		parameter: "messages a second", points: []point{
+			{value: 5_000, job: echo(5_000, bench.EchoOptions{Size: 64, Rate: 5_000})},
+			{value: 20_000, job: echo(5_000, bench.EchoOptions{Size: 64, Rate: 20_000})},
+			{value: 50_000, job: echo(5_000, bench.EchoOptions{Size: 64, Rate: 50_000})},
 		},
 	},
 	{
-		name: "attack", title: "500 good clients beside 2,000 hostile ones of ten kinds",
-		servers: []string{"stillpool", "nbio", "gws"}, takes: 24 * time.Second, rounds: 1,
-		job: bench.Job{Attack: &bench.AttackOptions{
-			Options: bench.Options{Conns: 500, Duration: 5 * time.Second}, Hostile: 2_000, Kinds: bench.KindNames(),
+		name: "connect", title: "5,000 connections opened and closed, again and again",
+		takes: 2 * time.Second, job: bench.Job{Connect: &bench.ConnectOptions{
+			Options: bench.Options{Conns: 5_000, Duration: 1500 * time.Millisecond},
 		}},
+	},
+	{
+		name: "idle", title: "9,000 connections that say nothing",
+		takes: 3 * time.Second, job: bench.Job{Idle: &bench.IdleOptions{
+			Options: bench.Options{Conns: 9_000, Duration: time.Second, Settle: 250 * time.Millisecond}, Steps: 4,
+		}},
+	},
+	{
+		name: "broadcast", title: "5 messages of 64 bytes a second, each to 5,000 connections",
+		takes: 3700 * time.Millisecond, job: bench.Job{Broadcast: &bench.BroadcastOptions{
+			Options: options(5_000, 2*time.Second), Size: 64, Rate: 5, Warmup: warmTime,
+		}},
+	},
+	{
+		name: "attack", title: "500 good clients beside 2,000 hostile ones of ten kinds",
+		servers: []string{"stillpool", "nbio", "gws"}, takes: 21 * time.Second, rounds: 1,
+		job: attack(3*time.Second, bench.KindNames()...),
+	},
+	{
+		name: "attack-kind", title: "500 good clients beside 2,000 hostile ones of one kind",
+		servers: []string{"stillpool", "nbio", "gws"}, takes: 14 * time.Second, rounds: 1, asked: true,
+		parameter: "kind of attack", points: kindPoints(),
 	},
 }
 
-// settleTime is what the servers have after opening. Memory is measured by a comparison of its own.
-const settleTime = 700 * time.Millisecond
+const (
+	settleTime = 500 * time.Millisecond // that servers have after opening
+	warmTime   = 500 * time.Millisecond // of the same as what is measured then
+)
 
-func tick(every, duration time.Duration) bench.Job {
-	return bench.Job{Tick: &bench.TickOptions{Every: every, Options: bench.Options{
-		Conns: 9_000, Duration: duration, Settle: settleTime, SlopeFrom: -1,
-	}}}
+// options are without a slope of memory, which takes a second time to settle.
+func options(conns int, duration time.Duration) bench.Options {
+	return bench.Options{Conns: conns, Duration: duration, Settle: settleTime, SlopeFrom: -1}
 }
 
-func echo(o bench.EchoOptions) bench.Job {
-	o.Duration, o.Settle, o.SlopeFrom = 3*time.Second, settleTime, -1
-	o.Warmup, o.Pipeline = 500*time.Millisecond, 1
+func tick(every, duration time.Duration) bench.Job {
+	return bench.Job{Tick: &bench.TickOptions{Every: every, Options: options(9_000, duration)}}
+}
+
+// sloped lets memory be measured by its growth from some connections on.
+func sloped(j bench.Job) bench.Job {
+	j.Tick.SlopeFrom = 3_000
+	return j
+}
+
+func echo(conns int, o bench.EchoOptions) bench.Job {
+	loops := o.Loops
+	o.Options = options(conns, 2*time.Second)
+	o.Loops, o.Warmup, o.Pipeline = loops, warmTime, 1
 	return bench.Job{Echo: &o}
 }
 
-func echoAt(rate float64) bench.Job {
-	return echo(bench.EchoOptions{Options: bench.Options{Conns: 5_000}, Size: 64, Rate: rate})
+func attack(duration time.Duration, kinds ...string) bench.Job {
+	return bench.Job{Attack: &bench.AttackOptions{Options: options(500, duration), Hostile: 2_000, Kinds: kinds}}
+}
+
+func kindPoints() (all []point) {
+	for _, kind := range bench.KindNames() {
+		all = append(all, point{name: kind, job: attack(2*time.Second, kind)})
+	}
+	return all
 }
 
 // contests are those of one entry, with the servers of those given that it is for.
@@ -98,9 +146,8 @@ func (p planned) contests(contestants []*contestant, rounds int) (all []*contest
 		return []*contest{p.contest(p.name, nil, p.job, contestants, rounds)}
 	}
 	for _, x := range p.points {
-		at := &bench.Point{Series: p.name, Parameter: p.parameter, Value: x.value}
-		name := p.name + "-" + strconv.FormatFloat(x.value, 'f', -1, 64)
-		all = append(all, p.contest(name, at, x.job, contestants, rounds))
+		at := &bench.Point{Series: p.name, Parameter: p.parameter, Value: x.value, Name: x.name}
+		all = append(all, p.contest(p.name+"-"+x.String(), at, x.job, contestants, rounds))
 	}
 	return all
 }

@@ -22,7 +22,7 @@ type suiteCmd struct {
 	StillpoolBin string   `default:"stillpool" help:"Binary whose subcommand serve is the server called stillpool."`
 	Rounds       int      `help:"How often to measure each server (default: 3, and 1 beside attackers)."`
 	Servers      []string `placeholder:"SERVER,..." help:"Servers to compare (default: stillpool and all peers)."`
-	Only         []string `placeholder:"NAME,..." help:"Comparisons to run (default: all; see peers plan)."`
+	Only         []string `placeholder:"NAME,..." help:"Comparisons to run (default: all that need not be asked for; see peers plan)."`
 }
 
 // Run implements the subcommand.
@@ -51,7 +51,8 @@ func allServers() []string {
 	return all
 }
 
-// chosenOf are the entries of the plan with the given names, in its order.
+// chosenOf are the entries of the plan with the given names, in its order; without names, those that need
+// not be asked for.
 func chosenOf(plan []planned, names []string) (chosen []planned, err error) {
 	for _, name := range names {
 		if !slices.ContainsFunc(plan, func(p planned) bool { return p.name == name }) {
@@ -59,7 +60,7 @@ func chosenOf(plan []planned, names []string) (chosen []planned, err error) {
 		}
 	}
 	for _, p := range plan {
-		if len(names) == 0 || slices.Contains(names, p.name) {
+		if len(names) == 0 && !p.asked || slices.Contains(names, p.name) {
 			chosen = append(chosen, p)
 		}
 	}
@@ -150,10 +151,15 @@ func writePlan(out io.Writer, plan []planned) error {
 	total := time.Duration(0)
 	for _, p := range plan {
 		for _, t := range p.contests(contestants, 0) {
-			total += t.planned()
-			fmt.Fprintf(w, "%s\t%v\t%d rounds of %s\n", t.result.Name, t.planned(), t.rounds, strings.Join(t.names(), " "))
+			note := ""
+			if p.asked {
+				note = "; only if asked for"
+			} else {
+				total += t.planned()
+			}
+			fmt.Fprintf(w, "%s\t%v\t%d times %s%s\n", t.result.Name, t.planned(), t.rounds, strings.Join(t.names(), " "), note)
 		}
 	}
-	fmt.Fprintf(w, "all\t%v\n", total)
+	fmt.Fprintf(w, "all\t%v\twithout those that are only run if asked for\n", total)
 	return w.Flush()
 }

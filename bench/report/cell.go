@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"golang.org/x/text/language"
@@ -55,6 +56,33 @@ func finite(m bench.Metric, s *bench.Contestant) bench.Spread {
 		}
 	}
 	return bench.SpreadOf(values)
+}
+
+// metricsOf are those that a table shows: without those that no server has, and without the memory of a
+// connection where what the server takes by itself is in it.
+func metricsOf(c *bench.Comparison) []bench.Metric {
+	return slices.DeleteFunc(slices.Clone(c.Metrics()), func(m bench.Metric) bool {
+		return m.Name == "memory" && !sloped(c) || unmeasured(c, m)
+	})
+}
+
+func unmeasured(c *bench.Comparison, m bench.Metric) bool {
+	return !slices.ContainsFunc(c.Servers, func(s bench.Contestant) bool { return finite(m, &s).Known() })
+}
+
+// sloped tells whether memory was taken at several numbers of connections.
+func sloped(c *bench.Comparison) bool {
+	for _, s := range c.Servers {
+		for _, sample := range s.Rounds {
+			if sample.Idle != nil {
+				return true
+			}
+			if o := sample.Common(); o != nil && o.Memory != nil && o.Memory.SlopeStart.Conns > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // better compares what is shown: what differs in a digit that nobody sees is the same.

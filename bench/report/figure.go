@@ -9,6 +9,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -176,7 +177,7 @@ func (a axis) set(x *plot.Axis) {
 		for i, name := range a.names {
 			ticks = append(ticks, plot.Tick{Value: float64(i), Label: name})
 		}
-		x.Tick.Marker, x.Tick.Width = ticks, 0
+		x.Tick.Marker, x.Tick.LineStyle.Color = ticks, color.Transparent
 		x.Min, x.Max = -0.6, float64(len(a.names))-0.4
 	case a.log:
 		x.Scale = plot.LogScale{}
@@ -194,17 +195,23 @@ func (a axis) set(x *plot.Axis) {
 	}
 }
 
-// logTicks have labels at 1, 2 and 5 of each power of ten, and over wide ranges at the powers only.
+// logTicks have labels at each power of ten, and over less wide ranges between them, too.
 func logTicks(low, high float64) (all []plot.Tick) {
+	labelled := "1"
+	switch decades := math.Log10(high / low); {
+	case decades < 1:
+		labelled = "12357"
+	case decades < 2.5:
+		labelled = "125"
+	}
 	from, to := math.Floor(math.Log10(low)), math.Ceil(math.Log10(high))
-	wide := math.Log10(high/low) > 2.5
 	for e := from; e <= to; e++ {
 		for m := 1; m < 10; m++ {
 			t := plot.Tick{Value: float64(m) * math.Pow(10, e)}
 			if t.Value < low || t.Value > high {
 				continue
 			}
-			if m == 1 || !wide && (m == 2 || m == 5) {
+			if strings.Contains(labelled, strconv.Itoa(m)) {
 				t.Label = tickLabel(t.Value)
 			}
 			all = append(all, t)

@@ -34,7 +34,7 @@ func longTable(b *strings.Builder, c *bench.Comparison) {
 		head = append(head, strings.TrimSpace(s.Name+" "+shortVersion(s.Version)))
 	}
 	var rows [][]string
-	for _, m := range c.Metrics() {
+	for _, m := range metricsOf(c) {
 		row := []string{metricTitle(m)}
 		for _, s := range c.Servers {
 			x := cellOf(c, m, s.Name)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"slices"
 
 	"github.com/stillpool/stillpool/bench"
 )
@@ -27,7 +26,11 @@ type page struct {
 	Servers  []serverRow
 	Figures  []pageFigure
 	Sections []section
+	Million  millionPart
 }
+
+// millionPart is empty if there is no such result.
+type millionPart struct{ Title, Machine, Table string }
 
 type serverRow struct {
 	Name               string
@@ -86,6 +89,13 @@ func writePage(w io.Writer, r *results) error {
 		}
 		p.Sections = append(p.Sections, s)
 	}
+	if m := r.million; m != nil {
+		table, err := millionTable(m)
+		if err != nil {
+			return err
+		}
+		p.Million = millionPart{millionTitle(m), machineLine(m.Machine), table}
+	}
 	return pageTemplate.Execute(w, p)
 }
 
@@ -96,7 +106,7 @@ func sectionOf(c *bench.Comparison) section {
 		Repeat:   fmt.Sprintf("bin/peers suite --stillpool-bin bin/stillpool --out DIR --only %s --rounds %d", series(c), rounds(c)),
 		Failures: failures(c), Warnings: warnings(c),
 	}
-	metrics := slices.DeleteFunc(slices.Clone(c.Metrics()), func(m bench.Metric) bool { return unmeasured(c, m) })
+	metrics := metricsOf(c)
 	for _, m := range metrics {
 		s.Metrics = append(s.Metrics, heading{m.Title, m.Unit})
 	}
@@ -108,11 +118,6 @@ func sectionOf(c *bench.Comparison) section {
 		s.Rows = append(s.Rows, r)
 	}
 	return s
-}
-
-// unmeasured tells whether no server has the metric.
-func unmeasured(c *bench.Comparison, m bench.Metric) bool {
-	return !slices.ContainsFunc(c.Servers, func(s bench.Contestant) bool { return finite(m, &s).Known() })
 }
 
 func pageCellOf(x cell) pageCell {

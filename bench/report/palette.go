@@ -49,18 +49,13 @@ const lineTones = 10
 
 var dashes = [][]vg.Length{nil, {7, 3}, {2, 2}, {9, 3, 2, 3}, {4, 2}, {11, 3, 2, 3, 2, 3}, {1, 3}}
 
-var shapes = []draw.GlyphDrawer{
-	draw.CircleGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{}, draw.CrossGlyph{}, draw.RingGlyph{},
-	draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.PlusGlyph{}, diamond{}, diamond{filled: true},
-}
-
 // styleOf is the server's, by its place among all of them.
 func (r *results) styleOf(server string) style {
 	i := max(0, slices.Index(r.servers, server))
 	return style{
 		color:  hex(tones[i%lineTones].light),
 		dashes: dashes[i%len(dashes)],
-		shape:  shapes[i%len(shapes)],
+		shape:  markers[i%len(markers)],
 	}
 }
 
@@ -73,24 +68,4 @@ func hex(s string) color.RGBA {
 		return c - '0'
 	}
 	return color.RGBA{digit(1)<<4 | digit(2), digit(3)<<4 | digit(4), digit(5)<<4 | digit(6), 255}
-}
-
-// diamond is a marker that the library does not have.
-type diamond struct{ filled bool }
-
-// DrawGlyph implements draw.GlyphDrawer.
-func (d diamond) DrawGlyph(c *draw.Canvas, s draw.GlyphStyle, at vg.Point) {
-	r := s.Radius * 1.2
-	var p vg.Path
-	p.Move(vg.Point{X: at.X - r, Y: at.Y})
-	p.Line(vg.Point{X: at.X, Y: at.Y + r})
-	p.Line(vg.Point{X: at.X + r, Y: at.Y})
-	p.Line(vg.Point{X: at.X, Y: at.Y - r})
-	p.Close()
-	if d.filled {
-		c.Fill(p)
-		return
-	}
-	c.SetLineStyle(draw.LineStyle{Color: s.Color, Width: vg.Points(0.75)})
-	c.Stroke(p)
 }

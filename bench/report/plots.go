@@ -14,7 +14,8 @@ import (
 func (r *results) figures() (all []*figure, err error) {
 	for _, make := range []func(*results) *figure{
 		memoryFigure, latenessFigure, tickRateFigure, echoFigure, echoLatencyFigure, connectFigure,
-		broadcastFigure, attackFigure,
+		broadcastFigure, attackFigure, attackKindFigure,
+		rampFigure, millionMemoryFigure, millionTicksFigure, millionCPUFigure,
 	} {
 		f := make(r)
 		if f == nil || len(f.lines) == 0 {

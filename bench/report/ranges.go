@@ -57,8 +57,8 @@ func connectFigure(r *results) *figure {
 		x:    axis{label: "server CPU a connection, µs", log: true},
 	}
 	f.ranges(r, c, []part{
-		{"to open", draw.CircleGlyph{}, metric("open_cpu")},
-		{"to close", draw.RingGlyph{}, metric("close_cpu")},
+		{"to open", dot, metric("open_cpu")},
+		{"to close", ring, metric("close_cpu")},
 	})
 	return f
 }
@@ -74,9 +74,9 @@ func broadcastFigure(r *results) *figure {
 		x:    axis{label: "time until received, ms", log: true},
 	}
 	f.ranges(r, c, []part{
-		{"first", draw.RingGlyph{}, metric("first_p50")},
-		{"half", draw.PlusGlyph{}, metric("median_p50")},
-		{"last", draw.CircleGlyph{}, metric("last_p50")},
+		{"first", ring, metric("first_p50")},
+		{"half", cross{}, metric("median_p50")},
+		{"last", dot, metric("last_p50")},
 	})
 	return f
 }
@@ -93,10 +93,35 @@ func attackFigure(r *results) *figure {
 		x: axis{label: "latency p99 of good clients, ms", log: true},
 	}
 	f.ranges(r, c, []part{
-		{"alone", draw.RingGlyph{}, metric("p99_alone")},
-		{"beside an attack on another server", draw.TriangleGlyph{}, controlP99},
-		{"beside an attack on theirs", draw.CircleGlyph{}, metric("p99_beside")},
+		{"alone", ring, metric("p99_alone")},
+		{"beside an attack on another server", shape{corners: 3, turn: quarter}, controlP99},
+		{"beside an attack on theirs", dot, metric("p99_beside")},
 	})
+	return f
+}
+
+// attackKindFigure has a row a kind, with a marker for each server.
+func attackKindFigure(r *results) *figure {
+	kinds := r.series("attack-kind")
+	if len(kinds) == 0 {
+		return nil
+	}
+	f := &figure{
+		id: "attack-kind", title: "Good clients beside each kind of hostile ones",
+		text: kinds[0].Title + ": 99th percentile of the good clients' echoes while their server is attacked.",
+		x:    axis{label: "latency p99 of good clients, ms", log: true},
+	}
+	slices.Reverse(kinds)
+	for _, c := range kinds {
+		f.y.names = append(f.y.names, c.Point.Name)
+	}
+	for _, server := range serversOf(kinds[0]) {
+		l := line{name: server, style: r.styleOf(server), bare: true}
+		for i, c := range kinds {
+			l.points = append(l.points, plotter.XY{X: medianOf(c, "p99_beside", server), Y: float64(i)})
+		}
+		f.draw(l)
+	}
 	return f
 }
 

@@ -7,12 +7,14 @@ import (
 	"slices"
 
 	"github.com/stillpool/stillpool/bench"
+	"github.com/stillpool/stillpool/bench/million"
 )
 
 // results are those of a folder.
 type results struct {
 	comparisons []*bench.Comparison // in the order in which they were made, series by their values
 	servers     []string            // of all comparisons, in the order of the widest one
+	million     *million.Result     // nil if there is none
 }
 
 // load reads a folder. An error names the file.
@@ -22,7 +24,13 @@ func load(dir string) (*results, error) {
 		return nil, err
 	}
 	r := &results{}
+	if r.million, err = loadMillion(dir); err != nil {
+		return nil, err
+	}
 	for _, file := range files {
+		if filepath.Base(file) == millionFile {
+			continue
+		}
 		c, err := bench.ReadComparison(file)
 		if err != nil {
 			return nil, err
@@ -54,6 +62,8 @@ func (r *results) sort() {
 			cmp.Compare(first[series(a)], first[series(b)]),
 			cmp.Compare(series(a), series(b)),
 			cmp.Compare(value(a), value(b)),
+			a.Started.Compare(b.Started),
+			cmp.Compare(a.Name, b.Name),
 		)
 	})
 }

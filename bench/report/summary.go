@@ -20,6 +20,9 @@ var summaryRows = []struct{ title, comparison, metric string }{
 	{"echoes of 1 KiB a second, for each percent of a core", "echo-1k", "per_cpu"},
 	{"broadcast, until the last has it", "broadcast", "last_p50"},
 	{"CPU while nothing happens", "idle", "idle_cpu"},
+	{"echo of good clients beside 2,000 hostile ones, p99", "attack", "p99_beside"},
+	{"good clients harmed meanwhile", "attack", "harmed"},
+	{"memory taken meanwhile", "attack", "peak"},
 }
 
 // summary is the table of the README and what is said about it.
@@ -53,6 +56,9 @@ func summary(r *results) string {
 	}
 	writeTable(&b, append([]string{""}, r.heads()...), rows)
 	b.WriteString("\n" + r.legend(used))
+	if r.million != nil {
+		b.WriteString("\n" + millionLine(r.million))
+	}
 	return b.String()
 }
 
@@ -100,10 +106,10 @@ func (r *results) legend(used []*bench.Comparison) string {
 		lost = append(lost, losses(c)...)
 		warned += len(warnings(c))
 	}
-	writeList(&b, "† Not every round was come through:", failed)
-	writeList(&b, "Not everything arrived:", lost)
+	writeList(&b, "† It failed in some rounds:", failed)
+	writeList(&b, "Lost or missing:", lost)
 	if warned > 0 {
-		fmt.Fprintf(&b, "\nThe client warned %d times that it or its machine was too busy; the tables of all comparisons say when.\n", warned)
+		fmt.Fprintf(&b, "\nThe client warned %s that it or its machine was too busy; the tables of all comparisons say when.\n", times(warned))
 	}
 	return b.String()
 }
@@ -116,4 +122,11 @@ func (r *results) settings(server string) (all []string) {
 		}
 	}
 	return all
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }

@@ -9,8 +9,8 @@ import (
 
 // benchAttackCmd are the flags of "stillpool bench attack".
 type benchAttackCmd struct {
-	Addr        string        `default:"localhost:8080" xor:"where" help:"The server's host and port."`
-	URL         string        `name:"url" xor:"where" placeholder:"ws://HOST:PORT/PATH" help:"The endpoint, if it isn't /echo of ADDR."`
+	Addr        string        `default:"localhost:8080" help:"The server's host and port."`
+	URL         string        `name:"url" placeholder:"ws://HOST:PORT/PATH" help:"The endpoint, in place of /echo of ADDR."`
 	PID         int           `name:"pid" help:"Process id of the server, to measure its processor time and memory too."`
 	Conns       int           `default:"500" help:"Good connections that stay."`
 	Rate        float64       `default:"1000" help:"Messages that they send a second, all together."`

@@ -25,16 +25,15 @@ type benchCmd struct {
 
 	Million      benchMillionCmd      `cmd:"" help:"Hold a million connections on this machine, and overload it."`
 	MillionChild benchMillionChildCmd `cmd:"" hidden:""`
-
-	Profile  benchProfileCmd `cmd:"" help:"Profile the server under a scenario."`
-	Check    benchCheckCmd   `cmd:"" help:"Hold the server against its budgets, beside its peers."`
-	Blocking blockingCmd     `cmd:"" hidden:""`
+	Profile      benchProfileCmd      `cmd:"" help:"Profile the server under a scenario."`
+	Check        benchCheckCmd        `cmd:"" help:"Hold the server against its budgets, beside its peers."`
+	Blocking     blockingCmd          `cmd:"" hidden:""`
 }
 
 // benchFlags are what most scenarios have.
 type benchFlags struct {
-	Addr           string        `default:"localhost:8080" xor:"where" help:"The server's host and port."`
-	URL            string        `name:"url" xor:"where" placeholder:"ws://HOST:PORT/PATH" help:"The endpoint, if it isn't the usual path of ADDR."`
+	Addr           string        `default:"localhost:8080" help:"The server's host and port."`
+	URL            string        `name:"url" placeholder:"ws://HOST:PORT/PATH" help:"The endpoint, in place of the usual path of ADDR."`
 	Conns          int           `default:"1000" help:"Connections to open."`
 	Duration       time.Duration `default:"10s" help:"How long to measure."`
 	PID            int           `name:"pid" help:"Process id of the server, to measure its processor time and memory too."`

@@ -54,7 +54,7 @@ func (c *blockingCmd) Run(to streams) error {
 	srv := &server.Server{Logger: logger}
 	srv.Handle("/echo", server.Options{OnMessage: blockAndEcho})
 	fmt.Fprintf(to.out, "Blocking is at %s\n", s.url(l.Addr()))
-	return supervise(srv, l, signals, logger)
+	return supervise(srv, l, drainTime, signals, logger)
 }
 
 func blockAndEcho(c *server.Conn, m server.Message) {

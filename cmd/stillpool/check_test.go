@@ -19,7 +19,7 @@ import (
 func tickComparison(cpu map[string]float64) *bench.Comparison {
 	c := &bench.Comparison{Name: "tick", Job: bench.Job{Tick: &bench.TickOptions{}}}
 	for name, us := range cpu {
-		r := &bench.TickResult{Common: bench.Common{Server: &bench.Use{CPUUsPerMessage: us}, Memory: &bench.Memory{}}}
+		r := &bench.TickResult{Common: bench.Common{Messages: 1, Server: &bench.Use{CPUUsPerMessage: us}, Memory: &bench.Memory{}}}
 		c.Servers = append(c.Servers, bench.Contestant{Name: name, Rounds: []bench.Sample{{Tick: r}, {Tick: r}, {Tick: r}}})
 	}
 	return c

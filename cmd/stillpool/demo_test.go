@@ -120,6 +120,49 @@ func TestEchoHasRoomForTheNextMessage(t *testing.T) {
 	}
 }
 
+func TestBroadcast(t *testing.T) {
+	addr, _ := started(t)
+	var all []net.Conn
+	for range 3 {
+		all = append(all, mustDial(t, "ws://"+addr+"/broadcast"))
+	}
+	bystander := mustDial(t, "ws://"+addr+"/echo")
+	for _, m := range []struct {
+		op   ws.OpCode
+		data string
+	}{
+		{ws.OpText, "stuff"}, {ws.OpBinary, "\x00\xff"}, {ws.OpText, ""}, {ws.OpBinary, strings.Repeat("0123456789abcdef", maxBroadcast/16)},
+	} {
+		say(t, all[len(m.data)%3], m.op, m.data)
+		for i, c := range all {
+			if data, op := hear(t, c); data != m.data || op != m.op {
+				t.Errorf("sent %v of %d bytes, connection %d got %v of %d", m.op, len(m.data), i, op, len(data))
+			}
+		}
+	}
+	say(t, bystander, ws.OpText, "own")
+	if data, _ := hear(t, bystander); data != "own" {
+		t.Errorf("/echo got %q", data)
+	}
+	if s := statsOf(t, addr); s.Connections != 4 {
+		t.Errorf("%d connections are counted, want 4", s.Connections)
+	}
+}
+
+func TestBroadcastIsBounded(t *testing.T) {
+	addr, _ := started(t)
+	sender, other := mustDial(t, "ws://"+addr+"/broadcast"), mustDial(t, "ws://"+addr+"/broadcast")
+	say(t, sender, ws.OpBinary, strings.Repeat("x", maxBroadcast+1))
+	var closed wsutil.ClosedError
+	if _, _, err := wsutil.ReadServerData(sender); !errors.As(err, &closed) || closed.Code != ws.StatusMessageTooBig {
+		t.Errorf("got %v, want 1009", err)
+	}
+	say(t, other, ws.OpText, "still here")
+	if data, _ := hear(t, other); data != "still here" {
+		t.Errorf("the other one got %q", data)
+	}
+}
+
 func TestOrigins(t *testing.T) {
 	addr, _ := started(t, "--every", "1h", "--origins", "https://*.example.com:*")
 	for origin, allowed := range map[string]bool{
@@ -138,7 +181,7 @@ func TestOrigins(t *testing.T) {
 		"http://notlocalhost":           false,
 		"https://example.com.evil.test": false,
 	} {
-		for _, path := range []string{"/ws", "/echo"} {
+		for _, path := range []string{"/ws", "/echo", "/broadcast"} {
 			if _, err := dial(t, "ws://"+addr+path, origin); (err == nil) != allowed {
 				t.Errorf("%s from %q: %v, want allowed %v", path, origin, err, allowed)
 			}

@@ -34,6 +34,8 @@ var flagTable = []struct {
 	{"addr", "Addr", "localhost:8080", ":9000", ":9000"},
 	{"every", "Every", time.Second, "250ms", 250 * time.Millisecond},
 	{"write-timeout", "WriteTimeout", 10 * time.Second, "3s", 3 * time.Second},
+	{"drain-time", "DrainTime", time.Duration(0), "1m", time.Minute},
+	{"drain-code", "DrainCode", 1001, "1012", 1012},
 	{"max-conns", "MaxConns", 0, "1000000", 1_000_000},
 	{"loops", "Loops", 0, "3", 3},
 	{"workers", "Workers", 0, "64", 64},

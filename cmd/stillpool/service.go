@@ -16,8 +16,9 @@ import (
 	"github.com/stillpool/stillpool/server"
 )
 
-// drainTime is how long closing in order may take. A peer that doesn't answer a close frame is
-// given up after five seconds by package server; this is for a machine that is too busy for that.
+// drainTime is how long closing in order may take beside --drain-time. A peer that doesn't answer a
+// close frame is given up after five seconds by package server; this is for a machine that is too busy
+// for that.
 const drainTime = 30 * time.Second
 
 // logger logs as the flags say, to standard error.
@@ -66,11 +67,13 @@ func (s *serveCmd) listen() (net.Listener, error) {
 func (s *serveCmd) serve(l net.Listener, maxConns int, logger *slog.Logger, signals <-chan os.Signal, to streams) error {
 	d := newDemo(logger)
 	srv := &server.Server{
-		Logger:   logger,
-		Poller:   netpoll.Backend(s.Poller),
-		Loops:    s.Loops,
-		Workers:  s.Workers,
-		MaxConns: maxConns,
+		Logger:    logger,
+		Poller:    netpoll.Backend(s.Poller),
+		Loops:     s.Loops,
+		Workers:   s.Workers,
+		MaxConns:  maxConns,
+		DrainTime: s.DrainTime,
+		DrainCode: server.Code(s.DrainCode),
 	}
 	d.mount(srv, s.Every, s.WriteTimeout, allowedOrigins(l.Addr(), s.Origins), compressions[s.Compression])
 
@@ -88,7 +91,7 @@ func (s *serveCmd) serve(l net.Listener, maxConns int, logger *slog.Logger, sign
 
 	logger.Info("Serving", "addr", l.Addr().String(), "every", s.Every.String(), "connections", maxConns, "poller", s.Poller)
 	fmt.Fprintf(to.out, "Stillpool is at %s (Ctrl-C ends it)\n", s.url(l.Addr()))
-	return supervise(srv, l, signals, logger)
+	return supervise(srv, l, s.DrainTime+drainTime, signals, logger)
 }
 
 // url is what to open in a browser on this machine: the host as it was asked for, and the port as
@@ -110,8 +113,8 @@ type service interface {
 }
 
 // supervise serves on l until the service fails or a signal comes. Then it closes every connection
-// in order, unless a second signal comes first. It returns when nothing is served any more.
-func supervise(srv service, l net.Listener, signals <-chan os.Signal, logger *slog.Logger) error {
+// in order within a time, unless a second signal comes first. It returns when nothing is served any more.
+func supervise(srv service, l net.Listener, within time.Duration, signals <-chan os.Signal, logger *slog.Logger) error {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	select {
@@ -120,7 +123,7 @@ func supervise(srv service, l net.Listener, signals <-chan os.Signal, logger *sl
 	case sig := <-signals:
 		logger.Info("Closing every connection; another signal ends them at once", "signal", sig.String())
 	}
-	err := drain(srv, signals)
+	err := drain(srv, within, signals)
 	<-served
 	if err == nil {
 		logger.Info("Every connection is closed")
@@ -129,8 +132,8 @@ func supervise(srv service, l net.Listener, signals <-chan os.Signal, logger *sl
 }
 
 // drain shuts down in order as far as signals and time allow, and at once where they don't.
-func drain(srv service, signals <-chan os.Signal) error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+func drain(srv service, within time.Duration, signals <-chan os.Signal) error {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	drained := make(chan error, 1)
 	go func() { drained <- srv.Shutdown(ctx) }()
@@ -142,9 +145,9 @@ func drain(srv service, signals <-chan os.Signal) error {
 		}
 		return nil
 	case sig := <-signals:
-		srv.Close()
-		cancel() // Shutdown ends by either
+		cancel() // Shutdown tells those who are not told yet, and cuts off
 		<-drained
+		srv.Close()
 		return fmt.Errorf("ended at once by a second signal (%v)", sig)
 	}
 }

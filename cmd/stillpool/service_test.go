@@ -8,9 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -95,7 +97,7 @@ func TestSuperviseInVirtualTime(t *testing.T) {
 					time.AfterFunc(c.second, func() { signals <- syscall.SIGINT })
 				}
 				start := time.Now()
-				err := supervise(&c.service, nil, signals, slog.New(slog.DiscardHandler))
+				err := supervise(&c.service, nil, drainTime, signals, slog.New(slog.DiscardHandler))
 				if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 					t.Errorf("got %v, want %q", err, c.err)
 				}
@@ -194,6 +196,43 @@ func TestSecondSignalEndsAtOnceWithTheProfileWhole(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 	checkProfile(t, filepath.Join(dir, "cpu.pprof"))
+}
+
+// While it drains, it serves who is there and tells others when to come; a second signal tells who is
+// left at once.
+func TestDrainThatASecondSignalEnds(t *testing.T) {
+	p := startChild(t, "--drain-time", "24h", "--drain-code", "1012", "--every", "10ms")
+	conn := mustDial(t, "ws://"+p.url+"/ws")
+	hear(t, conn)
+	p.Process.Signal(syscall.SIGTERM)
+	var refused ws.StatusError
+	var after string
+	dialer := ws.Dialer{OnStatusError: func(_ int, _ []byte, answer io.Reader) {
+		if r, err := http.ReadResponse(bufio.NewReader(answer), nil); err == nil {
+			after = r.Header.Get("Retry-After")
+		}
+	}}
+	for start := time.Now(); ; {
+		late, _, _, err := dialer.Dial(t.Context(), "ws://"+p.url+"/ws")
+		if errors.As(err, &refused) {
+			break
+		}
+		if err != nil || time.Since(start) > patience {
+			t.Fatalf("a handshake: %v", err)
+		}
+		late.Close()
+	}
+	if seconds, err := strconv.Atoi(after); refused != http.StatusServiceUnavailable || err != nil || seconds < 23*3600 {
+		t.Errorf("told %d with Retry-After %q", refused, after)
+	}
+	hear(t, conn)
+	p.Process.Signal(syscall.SIGTERM)
+	if code, _ := closeFrame(t, conn); code != 1012 {
+		t.Errorf("the client was told %d", code)
+	}
+	if status := p.ends(t); status != exitFailed || !strings.Contains(p.log.String(), "second signal") {
+		t.Errorf("status %d\n%s", status, p.log)
+	}
 }
 
 // closeFrame reads up to the close frame.

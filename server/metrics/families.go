@@ -48,6 +48,7 @@ var families = []family{
 			add(float64(r.Closing), "closing")
 			add(float64(r.PlainHTTP), "http")
 		}},
+	gauge("parting_connections", "Open connections now that a shutdown has yet to say goodbye to.", func(r *reading) int { return r.Parting }),
 	{"connections_limit", "Connections of any stage at the most; absent if only descriptors limit them.", prometheus.GaugeValue, "",
 		func(r *reading, add func(float64, ...string)) {
 			if r.MaxConns > 0 {
@@ -93,7 +94,7 @@ var families = []family{
 				add(float64(n), server.RefusalReason(i).String())
 			}
 		}},
-	counter("accept_pauses_total", "Times that accepting rested for want of descriptors or memory.", func(r *reading) uint64 { return r.AcceptPauses }),
+	counter("accept_rests_total", "Times that accepting rested, with no descriptor left to turn anybody away with.", func(r *reading) uint64 { return r.Rests }),
 	counter("protocol_errors_total", "Connections that broke the protocol or a limit after their upgrade.", func(r *reading) uint64 { return r.BadInput }),
 	counter("handler_panics_total", "Panics of handlers.", func(r *reading) uint64 { return r.Panics }),
 
@@ -107,6 +108,7 @@ var families = []family{
 	counter("inflated_received_bytes_total", "Bytes of the messages that came compressed, after inflating.", func(r *reading) uint64 { return r.InflatedIn }),
 	counter("inflated_sent_bytes_total", "Bytes of the messages that went compressed, before compressing.", func(r *reading) uint64 { return r.InflatedOut }),
 	counter("compressions_skipped_total", "Long messages that went as they were, because enough were being compressed.", func(r *reading) uint64 { return r.DeflateSkipped }),
+	counter("pings_sent_total", "Pings to peers that gave no sign of life.", func(r *reading) uint64 { return r.Pings }),
 
 	{"ticks_total", "Ticks by outcome: run on time, run late by more than a tenth of their interval, or skipped.", prometheus.CounterValue, "outcome",
 		func(r *reading, add func(float64, ...string)) {

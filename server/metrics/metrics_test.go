@@ -74,9 +74,11 @@ func full() server.Stats {
 
 // sums are the fields of Stats that are not shown, because series that are add up to them.
 var sums = map[string]bool{
-	"Conns":            true, // of connections
-	"Handshakes":       true, // of handshakes_refused_total
-	"Closed":           true, // of connections_closed_total
+	"Conns":      true, // of connections
+	"Handshakes": true, // of handshakes_refused_total
+	"Closed":     true, // of connections_closed_total
+	// Of handshakes_refused_total, by the reasons that are limits.
+	"TurnedAway.Descriptors": true, "TurnedAway.Conns": true, "TurnedAway.Address": true, "TurnedAway.Handshakes": true, "TurnedAway.Rate": true,
 	"ClosedByCause[0]": true, // always 0: the causes begin at 1
 }
 

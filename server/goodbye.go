@@ -1,0 +1,134 @@
+package server
+
+import (
+	"context"
+	"maps"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stillpool/stillpool/server/wheel"
+)
+
+// This file spreads the goodbyes of a Shutdown over its time. They ride on each connection's place in
+// the wheel, as its ticks do, so a million of them need no list and no goroutine.
+
+// goodbyes are those of a server. The times are set before draining is, and then never changed.
+type goodbyes struct {
+	begin         sync.Once
+	draining      atomic.Bool // Shutdown was called
+	start, window wheel.Time
+	untold        atomic.Int64  // connections to which goodbye is still to be said
+	told          chan struct{} // closed when there are none any more
+}
+
+// Draining tells that Shutdown or Close was called: from then on no handshake is let in. It turns true
+// before any connection is told goodbye and before the listeners are closed.
+func (s *Server) Draining() bool { return s.goodbyes.draining.Load() || s.stopping.Load() }
+
+// goodbye is how a shutdown ends a connection.
+func (s *Server) goodbye() Closing {
+	bye := goingAway
+	if s.DrainCode != 0 {
+		bye.Code = s.DrainCode
+	}
+	if s.DrainReason != "" {
+		bye.Reason = s.DrainReason
+	}
+	return bye
+}
+
+// sayGoodbyes has every open connection told goodbye in the course of DrainTime, and returns when all
+// are told or gone, or at the end of ctx.
+func (s *Server) sayGoodbyes(ctx context.Context) {
+	g := &s.goodbyes
+	g.begin.Do(func() { s.spreadGoodbyes(s.drainWindow(ctx)) })
+	select {
+	case <-g.told:
+	case <-ctx.Done():
+	}
+}
+
+// drainWindow is DrainTime, or as much of it as leaves the last to be told some of ctx to answer.
+func (s *Server) drainWindow(ctx context.Context) time.Duration {
+	d := s.DrainTime
+	if end, ok := ctx.Deadline(); ok {
+		left := time.Until(end)
+		d = min(d, left-min(orDefault(s.CloseTimeout, defaultCloseTimeout), left/4))
+	}
+	return max(d, 0)
+}
+
+// spreadGoodbyes gives every open connection its share of the window. Where the shares begin is left to
+// chance, so that servers that shut down together don't do so in step.
+func (s *Server) spreadGoodbyes(window time.Duration) {
+	g := &s.goodbyes
+	g.told = make(chan struct{})
+	if s.loops() == nil {
+		window = 0 // nobody is there
+	} else {
+		g.start, g.window = s.now(), ticksOf(window)
+	}
+	g.untold.Store(1) // this function
+	g.draining.Store(true)
+	if window > 0 {
+		n := rand.Uint64()
+		s.everyConn(func(c *Conn) {
+			if c.state.has(stOpen) && !c.state.has(stCloseSent|stLinger|stDead|stGone) {
+				n++
+				c.part(n)
+			}
+		})
+	}
+	g.one()
+}
+
+// one notes that one less is to be told.
+func (g *goodbyes) one() {
+	if g.untold.Add(-1) == 0 {
+		close(g.told)
+	}
+}
+
+// part lets c go at the n-th share of the window: as even as the phases of ticks. The lock is held.
+func (c *Conn) part(n uint64) {
+	c.share = uint16(wheel.Phase(n, 1<<16))
+	c.state |= stParting
+	c.loop.srv.goodbyes.untold.Add(1)
+	c.placeSooner()
+}
+
+// partsAt is when c is to be told goodbye, on the grid that ticks lie on: one wake-up for all of a slot.
+func (c *Conn) partsAt() wheel.Time {
+	g := &c.loop.srv.goodbyes
+	at := g.start + wheel.Time(uint64(g.window)*uint64(c.share)>>16)
+	return at - at%tickGrain
+}
+
+// parted notes that goodbye need not be said any more: it was, or something else ends c. The lock is
+// held.
+func (c *Conn) parted() {
+	if c.state.has(stParting) {
+		c.state &^= stParting
+		c.loop.srv.goodbyes.one()
+	}
+}
+
+// comeBackLater refuses a handshake that comes to a server that is going. The place of those that are
+// told in the course of a window is free after it, so whoever comes meanwhile is asked to come then,
+// and not all in the same second.
+func (s *Server) comeBackLater() *refusal {
+	g := &s.goodbyes
+	left := -s.since(g.start + g.window)
+	if s.loops() == nil || g.window == 0 || left <= 0 {
+		return errShuttingDown
+	}
+	later := *errShuttingDown
+	later.header = maps.Clone(later.header)
+	spread := time.Duration(g.window) * time.Millisecond / 4
+	wait := left + rand.N(spread+time.Second)
+	later.header["Retry-After"] = []string{strconv.Itoa(int((wait + time.Second - 1) / time.Second))}
+	return &later
+}
