@@ -229,7 +229,7 @@ func TestResidentOfThisProcess(t *testing.T) {
 		block[i] = 1
 	}
 	after, _ := resident()
-	if grown := after - before; grown < more/2 || grown > 2*more {
+	if grown := after - before; grown < more/2 || grown > 8*more { // the race detector takes as much again, and more
 		t.Errorf("%d bytes made it grow by %v", more, grown)
 	}
 	if block[0] != 1 {
