@@ -263,6 +263,22 @@ func TestStatsRefusedBy(t *testing.T) {
 			open(t, addr, "/ws")
 			return dial(t, addr)
 		}},
+		RefusedAddress: {func(s *Server) { s.MaxConnsPerAddress = 1 }, func(t *testing.T, s *Server, addr string) *peer {
+			open(t, addr, "/ws")
+			return dial(t, addr)
+		}},
+		RefusedHandshakes: {func(s *Server) { s.MaxHandshakes = 1 }, func(t *testing.T, s *Server, addr string) *peer {
+			dial(t, addr)
+			await(t, "its handshake is under way", func() bool { return s.Stats().Handshaking == 1 })
+			return dial(t, addr)
+		}},
+		RefusedRate: {func(s *Server) { s.HandshakeRate, s.HandshakeBurst = 1, 1 }, func(t *testing.T, s *Server, addr string) (p *peer) {
+			for n := 1; s.Stats().Handshakes == 0; n++ { // slow as the machine may be, one comes within a second of another
+				p = dial(t, addr)
+				await(t, "it has come", func() bool { st := s.Stats(); return st.Handshaking+int(st.Handshakes) == n })
+			}
+			return p
+		}},
 		RefusedNoMemory: {func(s *Server) { s.InboundBudget = 1 }, func(t *testing.T, s *Server, addr string) *peer {
 			return sending(t, addr, half)
 		}},
@@ -304,14 +320,14 @@ func sending(t *testing.T, addr string, p []byte) *peer {
 	return peer
 }
 
-// TestStatsRefusedUntold: those that are too many even to be told count too.
-func TestStatsRefusedUntold(t *testing.T) {
+// TestStatsRefusedInHaste: those that are too many to be told at leisure count too.
+func TestStatsRefusedInHaste(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		s.MaxConns = 1
 		s.Handle("/ws", Options{})
 		addr := serve(t, s)
 		open(t, addr, "/ws")
-		const others = 100 // told are 64 beyond the limit, while they don't leave
+		const others = 100 // 64 of them are told at leisure
 		for range others {
 			dial(t, addr)
 		}
