@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 )
 
 // crew are all children of a run.
 type crew struct {
-	command []string
+	options Options
 	starter *starter
 	servers []*child
 	clients []*child
@@ -20,8 +21,8 @@ type crew struct {
 	died    func(*child)  // called when one ends that was not meant to
 }
 
-func newCrew(command []string, died func(*child)) *crew {
-	return &crew{command: command, starter: newStarter(), news: make(chan struct{}, 1), died: died}
+func newCrew(o Options, died func(*child)) *crew {
+	return &crew{options: o, starter: newStarter(), news: make(chan struct{}, 1), died: died}
 }
 
 // endTime is how long children may take to end when they are told to. A client resets its connections
@@ -40,7 +41,7 @@ func (c *crew) start(ctx context.Context, role string, n, procs int) ([]*child, 
 		if ctx.Err() != nil {
 			return all, context.Cause(ctx)
 		}
-		child, err := startChild(c.starter, c.command, role, i, env, c.hear)
+		child, err := startChild(c.starter, c.options.Command, role, i, env, c.hear)
 		if err != nil {
 			return all, fmt.Errorf("million: starting %s %d of %d: %w", role, i+1, n, err)
 		}
@@ -64,7 +65,7 @@ func (c *crew) hear(ch *child) {
 // must be soon. The answers are in the children's order; one that has died has none. An error is the first
 // of theirs, after all have answered.
 func (c *crew) order(ctx context.Context, to []*child, what func(i int) order) ([]report, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, ErrNoAnswer)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.options.answer, ErrNoAnswer)
 	defer cancel()
 	return c.longOrder(ctx, to, what)
 }
@@ -113,7 +114,17 @@ func firstError(answers []report) error {
 	return nil
 }
 
-// all tells all of them the same.
+// answeredAt is when each of the children answered the last order, in order of time.
+func (c *crew) answeredAt(of []*child) (all []time.Time) {
+	answers, _ := c.answers(of)
+	for _, r := range answers {
+		all = append(all, time.Unix(0, r.At))
+	}
+	slices.SortFunc(all, time.Time.Compare)
+	return all
+}
+
+// all are servers and clients.
 func (c *crew) all() []*child { return append(c.servers[:len(c.servers):len(c.servers)], c.clients...) }
 
 // at are the counts of all at a time.
@@ -137,7 +148,7 @@ func (c *crew) now() (n counts) {
 func (c *crew) stop() {
 	c.ending.Store(true)
 	for _, group := range [][]*child{c.clients, c.servers} {
-		deadline, cancel := context.WithTimeout(context.Background(), endTime)
+		deadline, cancel := context.WithTimeout(context.Background(), c.options.ending)
 		for _, ch := range group {
 			ch.stop()
 		}

@@ -134,6 +134,9 @@ func (r *run) recover(ctx context.Context) error {
 		return err
 	}
 	rec.EasedSeconds = since()
+	if all := r.crew.answeredAt(r.crew.servers); len(all) > 0 {
+		rec.HalfEasedSeconds = all[len(all)/2].Sub(start).Seconds()
+	}
 	if _, err := r.drained(ctx); err != nil {
 		return err
 	}

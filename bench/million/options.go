@@ -45,6 +45,8 @@ type Options struct {
 	work    time.Duration              // what the handler of ticks takes
 	settle  time.Duration              // instead of settleTime
 	lull    time.Duration              // instead of lullTime
+	answer  time.Duration              // instead of answerTime
+	ending  time.Duration              // instead of endTime
 	machine func() *Limits             // instead of thisMachine
 	sysctls string                     // instead of /proc/sys
 }
@@ -70,6 +72,8 @@ func (o Options) withDefaults(processors int) Options {
 	orElse(&o.Hold, 10*time.Minute)
 	orElse(&o.settle, settleTime)
 	orElse(&o.lull, lullTime)
+	orElse(&o.answer, answerTime)
+	orElse(&o.ending, endTime)
 	orElse(&o.sysctls, "/proc/sys")
 	orElse(&o.Every, intervalAt(o.Conns, carriedRate*processors))
 	orElse(&o.OverloadEvery, intervalAt(o.Conns, overloadRate*processors))

@@ -38,7 +38,7 @@ func (r *run) start(ctx context.Context) error {
 	r.living[RoleServer], r.living[RoleClient] = r.plan.servers, r.plan.clients
 	r.began = time.Now()
 	r.mu.Unlock()
-	c := newCrew(r.options.Command, r.died)
+	c := newCrew(r.options, r.died)
 	r.crew = c
 	var err error
 	if c.servers, err = c.start(ctx, RoleServer, r.plan.servers, r.processors(r.plan.servers)); err != nil {

@@ -143,8 +143,10 @@ type Spread struct {
 
 // Recovery is the time from the end of an overload until all is on time again.
 type Recovery struct {
-	// EasedSeconds is when the last server had been told of the longer interval.
-	EasedSeconds float64 `json:"eased_seconds"`
+	// EasedSeconds is when the last server had its connections at the longer interval, and HalfEasedSeconds
+	// when half of them had. An overloaded server gets to an order between ticks.
+	EasedSeconds     float64 `json:"eased_seconds"`
+	HalfEasedSeconds float64 `json:"half_eased_seconds"`
 	// DrainedSeconds is when all that had been sent by then had been read.
 	DrainedSeconds float64 `json:"drained_seconds"`
 	// OnTimeSeconds is when a second began in which no tick was skipped and 99 of 100 were on time. It is

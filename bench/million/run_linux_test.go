@@ -70,7 +70,8 @@ func TestRun(t *testing.T) {
 	if r.Overload.Skipped == 0 || r.Overload.Spread.Least == 0 {
 		t.Errorf("overload: %d skipped, %d messages at the least", r.Overload.Skipped, r.Overload.Spread.Least)
 	}
-	if r.Idle == nil || r.Idle.Seconds < o.Idle.Seconds() || r.Recovery == nil || r.Recovery.EasedSeconds <= 0 {
+	if r.Idle == nil || r.Idle.Seconds < o.Idle.Seconds() || r.Recovery == nil || r.Recovery.HalfEasedSeconds <= 0 ||
+		r.Recovery.EasedSeconds < r.Recovery.HalfEasedSeconds {
 		t.Errorf("idle %+v, recovery %+v", r.Idle, r.Recovery)
 	}
 	if m := r.Memory; m.Before.ServerRSSBytes == 0 || m.Open.Conns != o.Conns || m.Open.ClientPSSBytes == 0 || m.Open.SlabBytes == 0 {
@@ -281,6 +282,39 @@ func TestAllDied(t *testing.T) {
 		}
 	}
 	if _, err := Run(t.Context(), o); !errors.Is(err, ErrAllDied) {
+		t.Errorf("error %v", err)
+	}
+	noneLeft(t)
+}
+
+// TestNoAnswer: a process that hangs ends the run, and does not outlive it.
+func TestNoAnswer(t *testing.T) {
+	t.Parallel()
+	o := small(markOf(t))
+	o.answer, o.ending = time.Second, time.Second
+	o.entered = func(phase string, r *run) {
+		if phase == "overload" {
+			r.crew.servers[1].cmd.Process.Signal(syscall.SIGSTOP)
+		}
+	}
+	if _, err := Run(t.Context(), o); !errors.Is(err, ErrNoAnswer) {
+		t.Errorf("error %v", err)
+	}
+	noneLeft(t)
+}
+
+// TestRunningLow: a run ends before the machine has no memory left. What is left of this one is little,
+// if one takes it for so large.
+func TestRunningLow(t *testing.T) {
+	t.Parallel()
+	o := small(markOf(t))
+	o.Hold = time.Hour
+	o.machine = func() *Limits {
+		l := thisMachine()
+		l.MemTotal, l.MemAvailable = 1<<60, unknown
+		return l
+	}
+	if _, err := Run(t.Context(), o); !errors.Is(err, ErrRunningLow) {
 		t.Errorf("error %v", err)
 	}
 	noneLeft(t)

@@ -57,7 +57,7 @@ func TestTable(t *testing.T) {
 			KernelPerPair: 10_359, AvailablePerPair: 6_293},
 		Open: 999_998, Lost: map[string]int{"reset": 1}, Deaths: []Death{{Role: RoleClient, Index: 7, Second: 33, Why: "signal: killed"}},
 		Idle: &Idle{ServerCPUPercent: 0.25, Seconds: 10}, Hold: load, Overload: load, After: &after,
-		Recovery: &Recovery{EasedSeconds: 1.25, DrainedSeconds: 1.5, OnTimeSeconds: 2.75},
+		Recovery: &Recovery{EasedSeconds: 1.25, HalfEasedSeconds: 0.75, DrainedSeconds: 1.5, OnTimeSeconds: 2.75},
 		Sent:     1234, Received: 1233, Network: map[string]int64{"ListenOverflows": 4},
 	}
 	var table bytes.Buffer
@@ -69,7 +69,7 @@ func TestTable(t *testing.T) {
 		"client 7 at 33 s: signal: killed", "166 B from 159000 on", "10359 B a connection, for both ends (6293 B", "0.25% of a core",
 		"every 20 s for 600 s: 50000 a second of 50001", "50000 a second of 4711",
 		"60.00% on time (50 ms), 30.00% later, 10.00% skipped", "got 29 to 31 messages; 77 missing",
-		"after 1.25 s, all read after 1.50 s, on time after 2.75 s", "1234 sent, 1233 received", "4 ListenOverflows",
+		"after 1.25 s (half of them 0.75 s), all read after 1.50 s, on time after 2.75 s", "1234 sent, 1233 received", "4 ListenOverflows",
 	} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, table.String())

@@ -80,7 +80,7 @@ func (l *Load) rows(t table, name string) {
 }
 
 func (r *Recovery) String() string {
-	s := fmt.Sprintf("servers at the longer interval after %.2f s, all read after %.2f s", r.EasedSeconds, r.DrainedSeconds)
+	s := fmt.Sprintf("servers at the longer interval after %.2f s (half of them %.2f s), all read after %.2f s", r.EasedSeconds, r.HalfEasedSeconds, r.DrainedSeconds)
 	if r.OnTimeSeconds < 0 {
 		return s + fmt.Sprintf(", not on time within %.0f s", r.WatchedSeconds)
 	}
