@@ -15,17 +15,17 @@ import (
 
 // What a header can have wrong. Nobody is told but the log: "the receiver should abort the connection".
 var (
-	errNoPreface       = errors.New("server: no PROXY header")                                    // 2
-	errPrefaceLate     = errors.New("server: PROXY header took too long")                         // 2
-	errPrefaceStranger = errors.New("server: PROXY header from who is no trusted proxy")          // 2
-	errPrefaceLine     = errors.New("server: malformed PROXY line")                               // 2.1
-	errPrefaceVersion  = errors.New("server: PROXY header of another version")                    // 2.2
-	errPrefaceCommand  = errors.New("server: PROXY header with an unknown command")               // 2.2
-	errPrefaceFamily   = errors.New("server: PROXY header with an unknown family or protocol")    // 2.2
-	errPrefaceLong     = errors.New("server: PROXY header longer than Server.MaxHeaderBytes")     // 2.2
-	errPrefaceShort    = errors.New("server: PROXY header too short for its addresses")           // 2.2
-	errPrefaceVector   = errors.New("server: PROXY header with a malformed type-length-value")    // 2.2
-	errPrefaceChecksum = errors.New("server: PROXY header whose checksum is wrong, or not alone") // 2.2.3
+	errNoPreface       = errors.New("server: no PROXY header")                                 // 2
+	errPrefaceLate     = errors.New("server: PROXY header took too long")                      // 2
+	errPrefaceStranger = errors.New("server: PROXY header from who is no trusted proxy")       // 2
+	errPrefaceLine     = errors.New("server: malformed PROXY line")                            // 2.1
+	errPrefaceVersion  = errors.New("server: PROXY header of another version")                 // 2.2
+	errPrefaceCommand  = errors.New("server: PROXY header with an unknown command")            // 2.2
+	errPrefaceFamily   = errors.New("server: PROXY header with an unknown family or protocol") // 2.2
+	errPrefaceLong     = errors.New("server: PROXY header longer than Server.MaxHeaderBytes")  // 2.2
+	errPrefaceShort    = errors.New("server: PROXY header too short for its addresses")        // 2.2
+	errPrefaceVector   = errors.New("server: PROXY header with a malformed type-length-value") // 2.2
+	errPrefaceChecksum = errors.New("server: PROXY header whose checksum is wrong")            // 2.2.3
 )
 
 const (
@@ -177,7 +177,6 @@ func parsePrefaceBinary(p []byte, family byte) (said preface, err error) {
 // checkVectors skips what is behind the addresses: type, length and value, again and again. Only the
 // checksum is looked at.
 func checkVectors(p []byte, at int) error {
-	checked := false
 	for at < len(p) {
 		if len(p)-at < 3 {
 			return errPrefaceVector
@@ -187,13 +186,9 @@ func checkVectors(p []byte, at int) error {
 		if at > len(p) {
 			return errPrefaceVector
 		}
-		if kind != prefaceCRC {
-			continue
-		}
-		if checked || at-value != crc32.Size || binary.BigEndian.Uint32(p[value:]) != prefaceChecksum(p, value) {
+		if kind == prefaceCRC && (at-value != crc32.Size || binary.BigEndian.Uint32(p[value:]) != prefaceChecksum(p, value)) {
 			return errPrefaceChecksum
 		}
-		checked = true
 	}
 	return nil
 }
