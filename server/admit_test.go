@@ -325,9 +325,10 @@ func TestAddressesForget(t *testing.T) {
 	}
 	for range 2 {
 		for i := range many {
-			first, second, third := a.enter(ip(i)), a.enter(ip(i)), a.enter(ip(i))
-			if !first || !second || third {
-				t.Fatalf("%d may not have 2 connections, or may have 3", i)
+			for n, want := range []bool{true, true, false} {
+				if a.enter(ip(i)) != want {
+					t.Fatalf("%d may have %d connections: %v", i, n+1, !want)
+				}
 			}
 		}
 		if a.len() != many || room() != many {

@@ -24,7 +24,7 @@ var (
 	errPrefaceLong     = prefaceError("server: PROXY header longer than Server.MaxHeaderBytes")     // 2.2
 	errPrefaceShort    = prefaceError("server: PROXY header too short for its addresses")           // 2.2
 	errPrefaceVector   = prefaceError("server: PROXY header with a malformed type-length-value")    // 2.2
-	errPrefaceChecksum = prefaceError("server: PROXY header whose checksum is wrong, or not alone") // 2.2.3
+	errPrefaceChecksum = prefaceError("server: PROXY header whose checksum is wrong") // 2.2.3
 )
 
 // prefaceError is what is wrong with a header.
@@ -181,7 +181,6 @@ func parsePrefaceBinary(p []byte, family byte) (said preface, err error) {
 // checkVectors skips what is behind the addresses: type, length and value, again and again. Only the
 // checksum is looked at.
 func checkVectors(p []byte, at int) error {
-	checked := false
 	for at < len(p) {
 		if len(p)-at < 3 {
 			return errPrefaceVector
@@ -191,13 +190,9 @@ func checkVectors(p []byte, at int) error {
 		if at > len(p) {
 			return errPrefaceVector
 		}
-		if kind != prefaceCRC {
-			continue
-		}
-		if checked || at-value != crc32.Size || binary.BigEndian.Uint32(p[value:]) != prefaceChecksum(p, value) {
+		if kind == prefaceCRC && (at-value != crc32.Size || binary.BigEndian.Uint32(p[value:]) != prefaceChecksum(p, value)) {
 			return errPrefaceChecksum
 		}
-		checked = true
 	}
 	return nil
 }

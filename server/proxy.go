@@ -97,7 +97,7 @@ func (c *Conn) introduce(w *worker, said preface) error {
 	if !said.own {
 		c.speakFor(said.client)
 	}
-	return c.reenter()
+	return c.enterLate()
 }
 
 // believe takes what a request says of its client, if its peer is a trusted proxy.
@@ -113,7 +113,7 @@ func (c *Conn) believe(h *head) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.speakFor(client)
-	return c.reenter()
+	return c.enterLate()
 }
 
 // believeStd is believe for a request that net/http has read: the client, or the zero AddrPort.
@@ -134,23 +134,19 @@ func (s *Server) believeStd(r *http.Request) (client netip.AddrPort, err error) 
 	return s.proxies.client(lines("X-Forwarded-For"), lines("Forwarded"))
 }
 
-// speakFor makes client the connection's address, and keeps the peer's. The lock is held, or nobody else
-// has the connection.
+// speakFor makes client the connection's address, and keeps the peer's. It does not count for an address
+// yet, because its peer is a proxy. The lock is held, or nobody else has the connection.
 func (c *Conn) speakFor(client netip.AddrPort) {
 	if x := c.extra(); x.peer == nil {
 		peer := c.RemoteAddr()
 		x.peer = &peer
 	}
-	if c.state.has(stCounted) { // for the address that it had
-		c.loop.srv.addresses.leave(c.ip)
-		c.state &^= stCounted
-	}
 	c.setRemote(client)
 }
 
-// reenter counts the connection for the address that it has now. The lock is held.
-func (c *Conn) reenter() error {
-	if !c.state.has(stCounted) && !c.enter() {
+// enterLate counts the connection for its address, now that it is known. The lock is held.
+func (c *Conn) enterLate() error {
+	if !c.enter() {
 		c.loop.srv.turnedAway(limitAddress)
 		return limitWords[limitAddress]
 	}

@@ -259,7 +259,9 @@ func TestProxyProtocolWrong(t *testing.T) {
 		p := dial(t, addr)
 		p.send(upgradeTo("/ws"))
 		closed(p)
-		closed(dialFrom(t, addr, "127.0.0.2"))
+		stranger := dialFrom(t, addr, "127.0.0.2")
+		stranger.conn.Write(cat("PROXY UNKNOWN\r\n", upgradeTo("/ws"))) // or it is closed before
+		closed(stranger)
 		for _, half := range []string{"", "PROXY TCP4", prefaceSignature + "\x21"} {
 			p := dial(t, addr)
 			p.send([]byte(half))

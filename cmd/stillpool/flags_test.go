@@ -37,6 +37,14 @@ var flagTable = []struct {
 	{"drain-time", "DrainTime", time.Duration(0), "1m", time.Minute},
 	{"drain-code", "DrainCode", 1001, "1012", 1012},
 	{"max-conns", "MaxConns", 0, "1000000", 1_000_000},
+	{"max-conns-per-address", "MaxConnsPerAddress", 0, "100", 100},
+	{"ipv4-prefix", "IPv4Prefix", 32, "24", 24},
+	{"ipv6-prefix", "IPv6Prefix", 64, "56", 56},
+	{"max-handshakes", "MaxHandshakes", 0, "500", 500},
+	{"handshake-rate", "HandshakeRate", 0, "1000", 1000},
+	{"handshake-burst", "HandshakeBurst", 0, "2000", 2000},
+	{"trusted-proxies", "TrustedProxies", []string(nil), "10.0.0.0/8,unix", []string{"10.0.0.0/8", "unix"}},
+	{"proxy-protocol", "ProxyProtocol", false, "true", true},
 	{"loops", "Loops", 0, "3", 3},
 	{"workers", "Workers", 0, "64", 64},
 	{"poller", "Poller", "epoll", "easygo", "easygo"},
@@ -68,7 +76,7 @@ func TestFlagsAndEnvironment(t *testing.T) {
 			variable := "STILLPOOL_" + strings.ToUpper(strings.ReplaceAll(row.flag, "-", "_"))
 			t.Setenv(variable, row.text)
 			check(variable, get(), row.want)
-			if def := fmt.Sprint(row.def); row.def != nil && row.flag != "origins" && row.flag != "profile" {
+			if def := fmt.Sprint(row.def); row.def != nil && row.flag != "origins" && row.flag != "trusted-proxies" && row.flag != "profile" {
 				check("flag over "+variable, get("--"+row.flag+"="+def), row.def)
 			}
 		})
@@ -133,6 +141,14 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"tick not whole", "", "serve --every 1500us", exitUsage, "--every"},
 		{"no write timeout", "", "serve --write-timeout 0s", exitUsage, "--write-timeout"},
 		{"negative", "", "serve --loops=-1", exitUsage, "--loops"},
+		{"negative rate", "", "serve --handshake-rate=-1", exitUsage, "--handshake-rate"},
+		{"rate too high", "", "serve --handshake-rate=1000001", exitUsage, "--handshake-rate"},
+		{"burst too long", "", "serve --handshake-burst=1000001", exitUsage, "--handshake-burst"},
+		{"no prefix of IPv4", "", "serve --ipv4-prefix=33", exitUsage, "--ipv4-prefix"},
+		{"no prefix of IPv6", "", "serve --ipv6-prefix=0", exitUsage, "--ipv6-prefix"},
+		{"no proxy", "", "serve --trusted-proxies 10.0.0.0/8,me", exitUsage, "me"},
+		{"no network", "", "serve --trusted-proxies 10.0.0.0/33", exitUsage, "10.0.0.0/33"},
+		{"bad proxy in environment", "STILLPOOL_TRUSTED_PROXIES=10.0.0", "serve", exitUsage, "10.0.0"},
 		{"bad number", "", "serve --max-conns many", exitUsage, "--max-conns"},
 		{"unknown poller", "", "serve --poller kqueue", exitUsage, "--poller"},
 		{"unknown level", "", "serve --log-level loud", exitUsage, "--log-level"},

@@ -3,7 +3,8 @@ package main
 import "fmt"
 
 // descriptorReserve is what the process opens beside connections: its standard streams, listeners,
-// a few descriptors for each event loop, the page's own requests, a profile. A round number above.
+// a few descriptors for each event loop, those that package server holds back, the page's own requests,
+// a profile. A round number above.
 const descriptorReserve = 128
 
 // roomFor answers how many connections a limit of descriptors has room for.

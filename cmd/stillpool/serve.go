@@ -13,24 +13,32 @@ import (
 
 // serveCmd are the flags of "stillpool serve", each also a variable of the environment.
 type serveCmd struct {
-	Addr         string        `default:"localhost:8080" env:"STILLPOOL_ADDR" placeholder:"HOST:PORT" help:"Address to listen on; port 0 takes a free one (default: ${default})."`
-	Every        time.Duration `default:"1s" env:"STILLPOOL_EVERY" help:"How often each connection is sent Woohoo!"`
-	WriteTimeout time.Duration `default:"10s" env:"STILLPOOL_WRITE_TIMEOUT" help:"Give a connection up when a message has waited so long to be written."`
-	DrainTime    time.Duration `default:"0s" env:"STILLPOOL_DRAIN_TIME" help:"Spread the closes at the end over such a time, so that the clients don't come back all at once."`
-	DrainCode    int           `default:"1001" enum:"1001,1012" env:"STILLPOOL_DRAIN_CODE" help:"Close code at the end: 1001, going away, or 1012, service restart."`
-	MaxConns     int           `env:"STILLPOOL_MAX_CONNS" placeholder:"N" help:"Refuse connections beyond N with status 503 (default: as many as the limit of descriptors has room for)."`
-	Loops        int           `env:"STILLPOOL_LOOPS" placeholder:"N" help:"Event loops (default: one for every two processors)."`
-	Workers      int           `env:"STILLPOOL_WORKERS" placeholder:"N" help:"Goroutines at the most for handlers that block (default: 1024)."`
-	Poller       string        `default:"epoll" enum:"epoll,easygo" env:"STILLPOOL_POLLER" help:"What waits for the sockets: ${enum}."`
-	ReusePort    bool          `env:"STILLPOOL_REUSE_PORT" help:"Let several processes share the port (SO_REUSEPORT)."`
-	Origins      []string      `env:"STILLPOOL_ORIGINS" placeholder:"ORIGIN" help:"Further origins whose pages may connect, like https://*.example.com:*; repeatable, or with commas."`
-	Compression  string        `default:"on" enum:"off,on,context" env:"STILLPOOL_COMPRESSION" help:"permessage-deflate on /echo, where the client offers it: off, on, or with the context kept from message to message."`
-	LogLevel     string        `default:"info" enum:"debug,info,warn,error" env:"STILLPOOL_LOG_LEVEL" help:"How much to log: ${enum}."`
-	LogFormat    string        `default:"text" enum:"text,json" env:"STILLPOOL_LOG_FORMAT" help:"How to log: ${enum}."`
-	Profile      string        `default:"" enum:",cpu,heap,allocs,mutex,block,goroutine,threads,trace,clock" env:"STILLPOOL_PROFILE" placeholder:"MODE" help:"Write a profile: cpu, heap, allocs, mutex, block, goroutine, threads, trace or clock."`
-	ProfileDir   string        `default:"." env:"STILLPOOL_PROFILE_DIR" placeholder:"DIR" help:"Folder of the profile; an older one of the same mode is replaced (default: ${default})."`
-	Admin        string        `env:"STILLPOOL_ADMIN" placeholder:"[HOST:]PORT" help:"Serve metrics, health and live profiles there, on an address of their own; without a host for this machine only (default: nowhere)."`
-	Pprof        string        `env:"STILLPOOL_PPROF" placeholder:"[HOST:]PORT" help:"Serve live profiles there, under /debug/pprof/, on an address of their own; without a host for this machine only (default: nowhere)."`
+	Addr               string        `default:"localhost:8080" env:"STILLPOOL_ADDR" placeholder:"HOST:PORT" help:"Address to listen on; port 0 takes a free one (default: ${default})."`
+	Every              time.Duration `default:"1s" env:"STILLPOOL_EVERY" help:"How often each connection is sent Woohoo!"`
+	WriteTimeout       time.Duration `default:"10s" env:"STILLPOOL_WRITE_TIMEOUT" help:"Give a connection up when a message has waited so long to be written."`
+	DrainTime          time.Duration `default:"0s" env:"STILLPOOL_DRAIN_TIME" help:"Spread the closes at the end over such a time, so that the clients don't come back all at once."`
+	DrainCode          int           `default:"1001" enum:"1001,1012" env:"STILLPOOL_DRAIN_CODE" help:"Close code at the end: 1001, going away, or 1012, service restart."`
+	MaxConns           int           `env:"STILLPOOL_MAX_CONNS" placeholder:"N" help:"Refuse connections beyond N with status 503 (default: as many as the limit of descriptors has room for)."`
+	MaxConnsPerAddress int           `env:"STILLPOOL_MAX_CONNS_PER_ADDRESS" placeholder:"N" help:"Refuse connections of one address beyond N with status 429 (default: no such bound)."`
+	IPv4Prefix         int           `name:"ipv4-prefix" default:"32" env:"STILLPOOL_IPV4_PREFIX" placeholder:"BITS" help:"How much of an IPv4 address counts for that (default: ${default})."`
+	IPv6Prefix         int           `name:"ipv6-prefix" default:"64" env:"STILLPOOL_IPV6_PREFIX" placeholder:"BITS" help:"How much of an IPv6 address counts for that (default: ${default})."`
+	MaxHandshakes      int           `env:"STILLPOOL_MAX_HANDSHAKES" placeholder:"N" help:"Refuse connections with status 503 while N are not upgraded yet (default: 65536)."`
+	HandshakeRate      int           `env:"STILLPOOL_HANDSHAKE_RATE" placeholder:"N" help:"Refuse connections beyond N a second with status 503 (default: no such bound)."`
+	HandshakeBurst     int           `env:"STILLPOOL_HANDSHAKE_BURST" placeholder:"N" help:"Connections that may come at once before the rate counts (default: as many as in a second)."`
+	TrustedProxies     []string      `env:"STILLPOOL_TRUSTED_PROXIES" placeholder:"PREFIX" help:"Proxies whose X-Forwarded-For and Forwarded are believed: addresses, networks like 10.0.0.0/8, or unix; repeatable, or with commas."`
+	ProxyProtocol      bool          `env:"STILLPOOL_PROXY_PROTOCOL" help:"Each connection begins with a PROXY header, version 1 or 2; with --trusted-proxies, from those only."`
+	Loops              int           `env:"STILLPOOL_LOOPS" placeholder:"N" help:"Event loops (default: one for every two processors)."`
+	Workers            int           `env:"STILLPOOL_WORKERS" placeholder:"N" help:"Goroutines at the most for handlers that block (default: 1024)."`
+	Poller             string        `default:"epoll" enum:"epoll,easygo" env:"STILLPOOL_POLLER" help:"What waits for the sockets: ${enum}."`
+	ReusePort          bool          `env:"STILLPOOL_REUSE_PORT" help:"Let several processes share the port (SO_REUSEPORT)."`
+	Origins            []string      `env:"STILLPOOL_ORIGINS" placeholder:"ORIGIN" help:"Further origins whose pages may connect, like https://*.example.com:*; repeatable, or with commas."`
+	Compression        string        `default:"on" enum:"off,on,context" env:"STILLPOOL_COMPRESSION" help:"permessage-deflate on /echo, where the client offers it: off, on, or with the context kept from message to message."`
+	LogLevel           string        `default:"info" enum:"debug,info,warn,error" env:"STILLPOOL_LOG_LEVEL" help:"How much to log: ${enum}."`
+	LogFormat          string        `default:"text" enum:"text,json" env:"STILLPOOL_LOG_FORMAT" help:"How to log: ${enum}."`
+	Profile            string        `default:"" enum:",cpu,heap,allocs,mutex,block,goroutine,threads,trace,clock" env:"STILLPOOL_PROFILE" placeholder:"MODE" help:"Write a profile: cpu, heap, allocs, mutex, block, goroutine, threads, trace or clock."`
+	ProfileDir         string        `default:"." env:"STILLPOOL_PROFILE_DIR" placeholder:"DIR" help:"Folder of the profile; an older one of the same mode is replaced (default: ${default})."`
+	Admin              string        `env:"STILLPOOL_ADMIN" placeholder:"[HOST:]PORT" help:"Serve metrics, health and live profiles there, on an address of their own; without a host for this machine only (default: nowhere)."`
+	Pprof              string        `env:"STILLPOOL_PPROF" placeholder:"[HOST:]PORT" help:"Serve live profiles there, under /debug/pprof/, on an address of their own; without a host for this machine only (default: nowhere)."`
 }
 
 // Help is what "stillpool serve --help" says beside the flags.
@@ -52,7 +60,7 @@ With --admin there are, on that address:
     /readyz        200 while connections are taken, else 503: send them elsewhere
     /debug/pprof/  live profiles
 
-Pages of the same origin may connect. While only this machine can reach the address, so may every page that this machine serves, and pages opened from a file.
+Pages of the same origin may connect. While only this machine can reach the address, so may every page that this machine serves, and pages opened from a file; not behind a proxy.
 
 The log goes to standard error. At level info the first ten "Got stuff!" of a second get a line each, and the others one line together, with their count; at debug every one gets its line, with the connection and its address.
 
@@ -73,6 +81,9 @@ Examples:
 // can time.
 const longest = 24 * time.Hour
 
+// mostHandshakes bounds --handshake-rate and --handshake-burst, well within what package server takes.
+const mostHandshakes = 1_000_000
+
 // Validate refuses what the flags' types let through.
 func (s *serveCmd) Validate() error {
 	switch {
@@ -84,6 +95,17 @@ func (s *serveCmd) Validate() error {
 		return fmt.Errorf("--drain-time: want 0 to %v, got %v", longest, s.DrainTime)
 	case s.MaxConns < 0 || s.Loops < 0 || s.Workers < 0:
 		return errors.New("--max-conns, --loops and --workers can't be negative")
+	case s.MaxConnsPerAddress < 0 || s.MaxHandshakes < 0 || s.HandshakeRate < 0 || s.HandshakeBurst < 0:
+		return errors.New("--max-conns-per-address, --max-handshakes, --handshake-rate and --handshake-burst can't be negative")
+	case s.HandshakeRate > mostHandshakes || s.HandshakeBurst > mostHandshakes:
+		return fmt.Errorf("--handshake-rate and --handshake-burst: want %d at the most", mostHandshakes)
+	case s.IPv4Prefix < 1 || s.IPv4Prefix > 32:
+		return fmt.Errorf("--ipv4-prefix: want 1 to 32, got %d", s.IPv4Prefix)
+	case s.IPv6Prefix < 1 || s.IPv6Prefix > 128:
+		return fmt.Errorf("--ipv6-prefix: want 1 to 128, got %d", s.IPv6Prefix)
+	}
+	if _, err := proxies(s.TrustedProxies); err != nil {
+		return err
 	}
 	for _, x := range []struct{ flag, addr string }{{"--admin", s.Admin}, {"--pprof", s.Pprof}} {
 		if x.addr == "" {

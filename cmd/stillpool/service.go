@@ -74,8 +74,26 @@ func (s *serveCmd) serve(l net.Listener, maxConns int, logger *slog.Logger, sign
 		MaxConns:  maxConns,
 		DrainTime: s.DrainTime,
 		DrainCode: server.Code(s.DrainCode),
+
+		MaxConnsPerAddress: s.MaxConnsPerAddress,
+		IPv4Prefix:         s.IPv4Prefix,
+		IPv6Prefix:         s.IPv6Prefix,
+		MaxHandshakes:      s.MaxHandshakes,
+		HandshakeRate:      s.HandshakeRate,
+		HandshakeBurst:     s.HandshakeBurst,
 	}
-	d.mount(srv, s.Every, s.WriteTimeout, allowedOrigins(l.Addr(), s.Origins), compressions[s.Compression])
+	var err error
+	if srv.TrustedProxies, err = proxies(s.TrustedProxies); err != nil {
+		return err // in vain: Validate has seen them
+	}
+	origins := allowedOrigins(l.Addr(), s.Origins)
+	if s.ProxyProtocol || len(s.TrustedProxies) > 0 {
+		origins = s.Origins // through the proxy, others than this machine can reach the address
+	}
+	if s.ProxyProtocol {
+		l = server.ProxyProtocol(l)
+	}
+	d.mount(srv, s.Every, s.WriteTimeout, origins, compressions[s.Compression])
 
 	hide, err := serveAdmin(s.Admin, srv, logger)
 	if err != nil {
