@@ -236,7 +236,7 @@ func TestContentionIsTold(t *testing.T) {
 	for _, c := range []struct {
 		p    Phase
 		want string
-	}{{busy, "all processors were busy"}, {late, "late itself: p99 6 ms"}, {fine, ""}} {
+	}{{busy, "all processors were busy"}, {late, "late itself: p99 6 ms of"}, {fine, ""}} {
 		if got := strings.Join(c.p.contention(), ""); !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
 			t.Errorf("%q, want %q", got, c.want)
 		}

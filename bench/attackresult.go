@@ -89,8 +89,14 @@ func (p *Phase) contention() (all []string) {
 	if used := p.ClientCPUPercent + p.ServerCPUPercent + p.HostileCPUPercent; used >= crowdedPercent*float64(runtime.NumCPU()) {
 		all = append(all, fmt.Sprintf("all processors were busy (%.0f%%): compare with a control", used))
 	}
-	if late := p.ClientDelay.P99; late > lateUs && float64(late) > delayedShare*float64(p.Latency.P99) {
-		all = append(all, fmt.Sprintf("the good client was late itself: p99 %.4g ms before it sent", float64(late)/1000))
+	return append(all, tardiness("the good client", p.ClientDelay, p.Latency)...)
+}
+
+// tardiness says where a client that has to keep to a schedule could not: own is how late it was when
+// nothing held it up, and that is a part of times.
+func tardiness(who string, own, times Percentiles) (all []string) {
+	if own.P99 > lateUs && float64(own.P99) > delayedShare*float64(times.P99) {
+		all = append(all, fmt.Sprintf("%s was late itself: p99 %.4g ms of %.4g", who, millis(own.P99), millis(times.P99)))
 	}
 	return all
 }

@@ -174,7 +174,9 @@ func TestEcho(t *testing.T) {
 
 // TestEchoLargerThanTheKernelHolds needs the writable edge to be sent, and comes back in many reads.
 func TestEchoLargerThanTheKernelHolds(t *testing.T) {
-	r := echo(t, EchoOptions{Options: quick(newTestServer(t).url("/echo")), Size: 8 << 20, Inflight: 2})
+	o := quick(newTestServer(t).url("/echo"))
+	o.Duration = time.Second // for one to be sent in it, when one has come back
+	r := echo(t, EchoOptions{Options: o, Size: 8 << 20, Inflight: 2})
 	wantAllOpen(t, r.Common)
 	if r.Unanswered != 0 || r.Latency.Max == 0 {
 		t.Errorf("%d unanswered, latency: %v", r.Unanswered, r.Latency)

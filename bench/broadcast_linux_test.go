@@ -30,10 +30,13 @@ func TestBroadcast(t *testing.T) {
 	}{
 		{"small", BroadcastOptions{}},
 		{"only the stamp", BroadcastOptions{Size: stampSize}},
-		{"larger than a read", BroadcastOptions{Size: 200_000, Rate: 20}},
+		{"larger than a read", BroadcastOptions{Options: Options{Conns: 4}, Size: 100_000, Rate: 20}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.o.Options = quick(s.url("/broadcast/right"))
+			o := quick(s.url("/broadcast/right"))
+			orElse(&c.o.Conns, o.Conns)
+			o.Conns = c.o.Conns
+			c.o.Options = o
 			r := cast(t, c.o)
 			wantAllOpen(t, r.Common)
 			if r.Broadcasts == 0 || r.Messages == 0 || r.Missing != 0 || r.Unsent != 0 {
@@ -188,6 +191,28 @@ func TestBroadcastCountsFromWhenDue(t *testing.T) {
 	a.end(a.now)
 	if a.unsent != 2 {
 		t.Errorf("%d were never sent, want 2", a.unsent)
+	}
+}
+
+// TestBroadcastWaitsForTheServer has a server that does not read until the fourth message, and messages of
+// which the kernel takes but one. What had to wait for that is not the client's own delay.
+func TestBroadcastWaitsForTheServer(t *testing.T) {
+	const size = 150_000
+	a := newAssembly(t, BroadcastOptions{Options: Options{Conns: 1, Loops: 1}, Size: size, Rate: 10})
+	c := &a.loop.conns[0]
+	for a.now = ms; len(c.out) == 0; a.now += 100 * ms {
+		a.step(a.now)
+	}
+	sent := a.board.sent
+	a.now += 250 * ms // two or three are due
+	if wait := a.step(a.now); wait != retryTime || a.board.sent != sent || c.state != open {
+		t.Errorf("%d are sent where the kernel took %d, the next in %v; state %d", a.board.sent, sent, wait, c.state)
+	}
+	c.out = nil // the kernel took it
+	a.step(a.now)
+	if a.board.sent <= sent || a.own.TotalCount() != int64(sent) || a.delay.TotalCount() != int64(a.board.sent) {
+		t.Errorf("%d are sent, of which %d had not to wait, where %d had; %d delays",
+			a.board.sent, a.own.TotalCount(), sent, a.delay.TotalCount())
 	}
 }
 

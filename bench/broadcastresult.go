@@ -16,7 +16,8 @@ type BroadcastResult struct {
 	Broadcasts int64 `json:"broadcasts"` // due while measuring, and sent
 	// Missing deliveries never came, on connections that were there when the message was sent.
 	Missing int64 `json:"missing"`
-	// Unsent messages were due, but too many were under way or there was nobody to send them.
+	// Unsent messages were due, but the server had not taken those before, 1,024 were under way, or the
+	// first loop had no connection left to send them on.
 	Unsent int64 `json:"unsent"`
 
 	// First, Median and Last are, over the messages, the times from when one was due until the first
@@ -25,7 +26,8 @@ type BroadcastResult struct {
 	Median Percentiles  `json:"median"`
 	Last   Percentiles  `json:"last"`
 	Curve  []CurvePoint `json:"latency_curve,omitempty"`
-	// SendDelay is how much of it had passed before the client sent.
+	// SendDelay is how much of it had passed before the client sent, for its own slowness or because the
+	// server had not taken what was sent before.
 	SendDelay Percentiles `json:"send_delay"`
 	// ReaderBusyPercent is how much of the time between the first delivery of a message and the last one
 	// the client's loops were reading and not waiting. Near 100 the times are the client's own.
@@ -35,12 +37,13 @@ type BroadcastResult struct {
 func broadcastResult(o BroadcastOptions, b *board, r *run) *BroadcastResult {
 	res := &BroadcastResult{SizeBytes: o.Size, RatePerSecond: o.Rate, WarmupSeconds: o.Warmup.Seconds()}
 	latency := newHistogram()
+	var own Percentiles
 	var span, waits time.Duration
 	r.fleet.each(func(l *loop) {
 		s := l.scenario.(*listening)
 		if s.pace != nil {
 			b.giveUp(l.clock(), *s.pace, s.unsent)
-			res.Unsent, res.SendDelay = s.unsent, percentilesOf(s.delay)
+			res.Unsent, res.SendDelay, own = s.unsent, percentilesOf(s.delay), percentilesOf(s.own)
 		}
 		s.rush.close()
 		span, waits = span+s.rush.span, waits+s.rush.waits
@@ -56,5 +59,6 @@ func broadcastResult(o BroadcastOptions, b *board, r *run) *BroadcastResult {
 		res.Warnings = append(res.Warnings, fmt.Sprintf(
 			"the client was the bottleneck: it was busy for %.0f%% of the time while messages came", res.ReaderBusyPercent))
 	}
+	res.Warnings = append(res.Warnings, tardiness("the client", own, res.Median)...)
 	return res
 }

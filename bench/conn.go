@@ -50,11 +50,7 @@ func (l *loop) dial() {
 	*c = conn{index: uint32(l.next), fd: -1, state: connecting, since: l.clock()}
 	l.next++
 	l.opening++
-	source := l.target.source(int(c.index), len(l.conns))
-	if l.spread {
-		source = l.target.spread(int(c.index))
-	}
-	fd, err := netpoll.Connect(l.target.addr, source)
+	fd, err := netpoll.Connect(l.target.addr, l.target.source(int(c.index), len(l.conns)))
 	if err != nil {
 		l.drop(c, err)
 		return

@@ -55,6 +55,7 @@ func Connect(ctx context.Context, o ConnectOptions) (*ConnectResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.target.many = true
 	c := newConnectRun(o, r)
 	began := time.Now()
 	if err := c.measure(ctx); err != nil {
@@ -79,6 +80,7 @@ type connectRun struct {
 	bytesIn      int64
 	latency      *hdrhistogram.Histogram
 	delay        *hdrhistogram.Histogram
+	late         *hdrhistogram.Histogram
 }
 
 // phaseCost sums up one phase of all rounds. What the server did in the pause after it counts, but not the
@@ -92,7 +94,7 @@ type phaseCost struct {
 func newConnectRun(o ConnectOptions, r *run) *connectRun {
 	return &connectRun{
 		options: o, run: r, failed: map[string]int{}, lost: map[string]int{},
-		latency: newHistogram(), delay: newHistogram(),
+		latency: newHistogram(), delay: newHistogram(), late: newHistogram(),
 	}
 }
 
@@ -124,6 +126,7 @@ func (c *connectRun) round(ctx context.Context, progress func(int)) (err error) 
 		return err
 	}
 	defer r.fleet.close()
+	r.target.first += c.options.Conns // the next round goes on with other addresses
 	if c.rounds == 0 {
 		if err := r.weigh(&r.memory.Before); err != nil {
 			return err
@@ -215,5 +218,8 @@ func (c *connectRun) take() {
 		c.undialled += d.undialled
 		c.latency.Merge(d.latency)
 		c.delay.Merge(d.delay)
+		if l.late != nil {
+			c.late.Merge(l.late)
+		}
 	})
 }

@@ -53,7 +53,7 @@ func (c *connectRun) resultAfter(took time.Duration) *ConnectResult {
 		use := useOf(c.opening.server, c.opening.time, 0)
 		res.Server, res.Memory = &use, r.memory.withRatios()
 	}
-	res.Warnings = bottleneck(res.Client, o.Loops)
+	res.Warnings = append(bottleneck(res.Client, o.Loops), tardiness("the client", percentilesOf(c.late), res.Latency)...)
 	return res
 }
 

@@ -17,9 +17,8 @@ type dialled struct {
 }
 
 func newDialled(l *loop, o ConnectOptions) *dialled {
-	l.spread = true
 	if o.Rate > 0 {
-		l.pace = &pace{rate: o.Rate / float64(o.Loops)}
+		l.pace, l.late = &pace{rate: o.Rate / float64(o.Loops)}, newHistogram()
 	}
 	return &dialled{loop: l, latency: newHistogram(), delay: newHistogram()}
 }

@@ -240,7 +240,7 @@ func echoResult(o EchoOptions, r *run) *EchoResult {
 		SizeBytes: o.Size, Inflight: o.Inflight, Pipeline: o.Pipeline, RatePerSecond: o.Rate,
 		WarmupSeconds: o.Warmup.Seconds(),
 	}
-	latency, delay := newHistogram(), newHistogram()
+	latency, delay, own := newHistogram(), newHistogram(), newHistogram()
 	r.fleet.each(func(l *loop) {
 		e := l.scenario.(*echoed)
 		if e.pace != nil {
@@ -248,6 +248,7 @@ func echoResult(o EchoOptions, r *run) *EchoResult {
 		}
 		latency.Merge(e.latency)
 		delay.Merge(e.delay)
+		own.Merge(e.own)
 		res.Messages += e.messages
 		res.Unanswered += e.unanswered + int64(e.inflight)
 		res.Unsent += e.unsent
@@ -258,6 +259,7 @@ func echoResult(o EchoOptions, r *run) *EchoResult {
 		res.SendDelay = &p
 	}
 	r.fill(&res.Common)
+	res.Warnings = append(res.Warnings, tardiness("the client", percentilesOf(own), res.Latency)...)
 	return res
 }
 

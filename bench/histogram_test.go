@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 func TestCurve(t *testing.T) {
@@ -25,5 +27,16 @@ func TestCurve(t *testing.T) {
 	}
 	if !slices.IsSorted(curvePercentiles) {
 		t.Errorf("%v", curvePercentiles)
+	}
+}
+
+func wantHistogram(t *testing.T, name string, got *hdrhistogram.Histogram, times ...time.Duration) {
+	t.Helper()
+	want := newHistogram()
+	for _, at := range times {
+		record(want, at)
+	}
+	if !got.Equals(want) {
+		t.Errorf("%s: %d times, %v; want %v", name, got.TotalCount(), percentilesOf(got), times)
 	}
 }

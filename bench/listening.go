@@ -8,7 +8,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// retryTime is how long a sender waits that has too many messages under way, if nothing comes.
+// retryTime is how long a sender waits that has too many messages under way, if nothing comes from the
+// server: what frees a place may have come to another loop.
 const retryTime = 10 * time.Millisecond
 
 // listening is the part of the broadcast scenario that one loop does. The first loop also sends.
@@ -22,7 +23,9 @@ type listening struct {
 	from    int   // the connection to send on; the next one when it is lost
 	sending bool
 	unsent  int64                   // due while measuring
+	crowded bool                    // those that are due now had to wait
 	delay   *hdrhistogram.Histogram // how late messages were sent
+	own     *hdrhistogram.Histogram // of it, those that had not to wait
 
 	joined   bool
 	counting bool
@@ -39,7 +42,7 @@ type ear struct {
 }
 
 func newListening(l *loop, b *board, o BroadcastOptions, sends bool) *listening {
-	s := &listening{loop: l, board: b, ears: make([]ear, len(l.conns)), latency: newHistogram(), delay: newHistogram()}
+	s := &listening{loop: l, board: b, ears: make([]ear, len(l.conns)), latency: newHistogram(), delay: newHistogram(), own: newHistogram()}
 	if sends {
 		s.pace = &pace{rate: o.Rate}
 	}
@@ -90,30 +93,43 @@ func (s *listening) pending() int {
 	return s.board.pending()
 }
 
-// step sends what is due.
+// step sends what is due. It waits while the server does not take what was sent before.
 func (s *listening) step(now time.Duration) time.Duration {
 	for s.sending {
 		due := s.pace.due()
 		if due > now {
+			s.crowded = false
 			return due - now
 		}
 		c := s.sender()
 		if c == nil {
 			return forever
 		}
-		number, counts, ok := s.board.post(due)
-		if !ok {
+		if len(c.out) > 0 || !s.send(c, due) {
+			s.crowded = true
 			return retryTime
-		}
-		s.pace.sent++
-		if counts {
-			record(s.delay, s.loop.clock()-due)
-		}
-		if err := s.loop.send(c, s.board.payload.message(s.board.run, number)); err != nil {
-			s.loop.drop(c, err)
 		}
 	}
 	return forever
+}
+
+// send sends a message, if not too many are under way.
+func (s *listening) send(c *conn, due time.Duration) bool {
+	number, counts, ok := s.board.post(due)
+	if !ok {
+		return false
+	}
+	s.pace.sent++
+	if late := s.loop.clock() - due; counts {
+		record(s.delay, late)
+		if !s.crowded {
+			record(s.own, late)
+		}
+	}
+	if err := s.loop.send(c, s.board.payload.message(s.board.run, number)); err != nil {
+		s.loop.drop(c, err)
+	}
+	return true
 }
 
 // sender is the first connection that is still open; nil if none is.

@@ -3,6 +3,8 @@ package bench
 import (
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"github.com/stillpool/stillpool/netpoll"
 )
 
@@ -50,9 +52,10 @@ func (bystander) pending() int                            { return 0 }
 type loop struct {
 	poller   netpoll.Poller
 	target   target
-	burst    int   // bound of opening
-	pace     *pace // of dialling; nil for as fast as burst allows
-	spread   bool  // dial from many addresses, however few there are at a time
+	burst    int                     // bound of opening
+	pace     *pace                   // of dialling; nil for as fast as burst allows
+	late     *hdrhistogram.Histogram // with a pace: how late it dialled when there was room all the time
+	crowded  bool                    // those that are due now had no room
 	timeout  time.Duration
 	maxOut   int // bytes that may wait for the kernel, a connection
 	scenario scenario
@@ -129,13 +132,19 @@ func (l *loop) prepare(nextExpiry *time.Duration) time.Duration {
 func (l *loop) dialAll() time.Duration {
 	for l.next < l.want && l.opening < l.burst {
 		if l.pace != nil {
-			if now := l.clock(); l.pace.due() > now {
-				return l.pace.due() - now
+			late := l.clock() - l.pace.due()
+			if late < 0 {
+				l.crowded = false
+				return -late
+			}
+			if !l.crowded {
+				record(l.late, late)
 			}
 			l.pace.sent++
 		}
 		l.dial()
 	}
+	l.crowded = l.next < l.want
 	return forever
 }
 

@@ -13,7 +13,7 @@ func fullJobs() map[string]struct {
 	job    Job
 	sample Sample
 } {
-	measured := Common{Conns: 10, Open: 9, Server: &Use{CPUPercent: 50, CPUUsPerMessage: 3}, Memory: &Memory{BytesPerConn: 200}}
+	measured := Common{Conns: 10, Open: 9, Messages: 4, Server: &Use{CPUPercent: 50, CPUUsPerMessage: 3}, Memory: &Memory{BytesPerConn: 200}}
 	connected := &ConnectResult{Common: measured, Closing: Closing{ServerCPUUs: 7}}
 	connected.Opening.Failed, connected.Lost = map[string]int{"refused": 2}, map[string]int{"reset": 3}
 	return map[string]struct {
@@ -112,6 +112,18 @@ func TestWhatWasNotMeasuredIsNotZero(t *testing.T) {
 		}
 		if _, err := json.Marshal(x.sample); err != nil {
 			t.Errorf("%s: %v", scenario, err)
+		}
+	}
+}
+
+// TestWhoSendsNothingIsNotTheCheapest: there is no cost of a message where none came.
+func TestWhoSendsNothingIsNotTheCheapest(t *testing.T) {
+	for _, scenario := range []string{"tick", "echo", "broadcast"} {
+		x := fullJobs()[scenario]
+		x.sample.Common().Messages, x.sample.Common().Server.CPUUsPerMessage = 0, 0
+		m, _ := (&Comparison{Job: x.job}).Metric("server_cpu")
+		if v := m.Of(x.sample); !math.IsNaN(v) {
+			t.Errorf("a message of %s costs %v", scenario, v)
 		}
 	}
 }

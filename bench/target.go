@@ -24,7 +24,8 @@ type target struct {
 	path string // and query
 	addr netip.AddrPort
 	// first is what the sources of the process begin with. Processes that open connections to one
-	// target together have different ones, and use all sources however few connections each has.
+	// target together have different ones. With many they use all sources however few connections each
+	// has; so does who comes again and again.
 	first int
 	many  bool
 }

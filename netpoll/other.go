@@ -29,6 +29,12 @@ func (a *Alarm) Stop()             {}
 func (a *Alarm) Wait() error       { return ErrUnsupported }
 func (a *Alarm) Close() error      { return ErrUnsupported }
 
+// Acks is unsupported here.
+type Acks struct {
+	Since       time.Duration
+	Outstanding bool
+}
+
 func NewAlarm() (*Alarm, error)                       { return nil, ErrUnsupported }
 func Listen(string, bool) (*Listener, error)          { return nil, ErrUnsupported }
 func ListenTCP(string, bool) (net.Listener, error)    { return nil, ErrUnsupported }
@@ -51,6 +57,8 @@ func LocalAddr(int) (netip.AddrPort, error)           { return netip.AddrPort{},
 func RemoteAddr(int) (netip.AddrPort, error)          { return netip.AddrPort{}, ErrUnsupported }
 func Take(syscall.Conn) (int, error)                  { return -1, ErrUnsupported }
 func NetConn(int) (net.Conn, error)                   { return nil, ErrUnsupported }
+func Acked(int) (Acks, bool)                          { return Acks{}, false }
+func Unread(int) int                                  { return 0 }
 func IsTCP(int) bool                                  { return false }
 func IsTransient(error) bool                          { return false }
 func IsExhausted(error) bool                          { return false }

@@ -31,6 +31,7 @@ type acceptor struct {
 	// userTimeout is set on each accepted socket, if the listener did not take it to pass it on:
 	// one of net.Listen is an MPTCP socket, which does not know the option.
 	userTimeout time.Duration
+	proxied     bool // each connection begins with a PROXY header
 
 	again  atomic.Bool   // there may be more to accept, though no event will say so
 	missed atomic.Bool   // somebody came to accept while another one did
@@ -101,7 +102,7 @@ func (a *acceptor) one(l *loop) error {
 	if a.userTimeout > 0 {
 		netpoll.SetUserTimeout(fd, a.userTimeout)
 	}
-	return a.srv.admit(fd, peer)
+	return a.srv.admit(fd, peer, a.proxied)
 }
 
 // none is for when no connection could be accepted. One that waits and finds no descriptor is told so
@@ -112,8 +113,8 @@ func (a *acceptor) none(l *loop, err error) error {
 	}
 	if err = a.srv.spares.turnAway(a.listener.FD, limitWords[limitDescriptors], err); err == nil {
 		l.stats.accepted.Add(1)
-		l.stats.refusedHandshakes.Add(1)
-		a.srv.turnedAway(l, limitDescriptors)
+		l.stats.handshakes[RefusedDescriptors].Add(1)
+		a.srv.turnedAway(limitDescriptors)
 	}
 	return err
 }

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/stillpool/stillpool/netpoll"
 )
 
 // This file decides which connections come in, from a listener or from whoever has a descriptor
@@ -18,13 +20,14 @@ const (
 	limitAddress                  // Server.MaxConnsPerAddress
 	limitHandshakes               // Server.MaxHandshakes
 	limitRate                     // Server.HandshakeRate
+	limitPreface                  // the PROXY header: nobody is told
 	limits
 )
 
 // limitWords are what peers are told at each, and limitNames are for the log.
 var (
-	limitWords = [limits]*refusal{errNoDescriptors, errTooManyConns, errAddressFull, errManyHandshakes, errTooFast}
-	limitNames = [limits]string{"out of descriptors", "MaxConns", "MaxConnsPerAddress", "MaxHandshakes", "HandshakeRate"}
+	limitWords = [limits]*refusal{errNoDescriptors, errTooManyConns, errAddressFull, errManyHandshakes, errTooFast, nil}
+	limitNames = [limits]string{"out of descriptors", "MaxConns", "MaxConnsPerAddress", "MaxHandshakes", "HandshakeRate", "PROXY header"}
 )
 
 // toldMost bounds the connections that are there only to be told that they can't be. They take
@@ -36,10 +39,9 @@ func (s *Server) toldMost() int64 {
 	return 64 + int64(s.MaxConns)/8
 }
 
-// turnedAway counts a connection that was turned away. Whoever calls it calls complain when it has no
-// lock any more.
-func (s *Server) turnedAway(l *loop, by limit) {
-	l.stats.turned[by].Add(1)
+// turnedAway notes for the log that a limit was against a connection; the refusal counts by itself.
+// Whoever calls it calls complain when it has no lock any more.
+func (s *Server) turnedAway(by limit) {
 	s.complaints[by].n.Add(1)
 	s.complains.Store(true)
 }
@@ -48,12 +50,13 @@ func (s *Server) turnedAway(l *loop, by limit) {
 type complaint struct {
 	n    atomic.Uint64 // connections turned away since it was said
 	said atomic.Int64  // when that was, in seconds
+	why  atomic.Pointer[error]
 }
 
 // complain tells the log who was turned away: one line a limit for all of them since the last, and the
 // next one not before complainEvery.
 func (s *Server) complain() {
-	if !s.complains.Swap(false) {
+	if !s.complains.Load() || !s.complains.Swap(false) {
 		return
 	}
 	now := time.Now().Unix()
@@ -63,14 +66,25 @@ func (s *Server) complain() {
 		if c.n.Load() == 0 || now-said < int64(complainEvery/time.Second) || !c.said.CompareAndSwap(said, now) {
 			continue
 		}
-		s.log().Warn("connections turned away", "bound", limitNames[by], "count", c.n.Swap(0))
+		attrs := []any{"bound", limitNames[by], "count", c.n.Swap(0)}
+		if why := c.why.Load(); why != nil {
+			attrs = append(attrs, "error", *why)
+		}
+		s.log().Warn("connections turned away", attrs...)
 	}
 }
 
 // admit makes a connection of an accepted descriptor, on the loop whose turn it is. One that may not
 // come in is told so and closed.
-func (s *Server) admit(fd int, peer netip.AddrPort) error {
+func (s *Server) admit(fd int, peer netip.AddrPort, proxied bool) error {
 	c := s.newConn(int32(fd), peer)
+	if proxied && len(s.proxies) > 0 && !s.proxies.trust(peer.Addr()) {
+		s.noPreface(c.loop, errPrefaceStranger)
+		return netpoll.Close(fd)
+	}
+	if proxied {
+		c.state = stPreface
+	}
 	by, in := s.letIn(c)
 	if !in && s.told.Add(1) > s.toldMost() {
 		s.told.Add(-1)
@@ -120,13 +134,13 @@ func (c *Conn) shake() bool {
 }
 
 // enter counts the connection for its client's address, unless there are too many. A unix socket's has
-// none.
+// none, and a proxy's is not the client's.
 func (c *Conn) enter() bool {
-	a := &c.loop.srv.addresses
-	if a.most == 0 || !c.RemoteAddr().IsValid() {
+	s := c.loop.srv
+	if s.addresses.most == 0 || c.state.has(stPreface) || !c.RemoteAddr().IsValid() || s.proxies.trust(c.RemoteAddr().Addr()) {
 		return true
 	}
-	if !a.enter(c.ip) {
+	if !s.addresses.enter(c.ip) {
 		return false
 	}
 	c.state |= stCounted
@@ -138,7 +152,7 @@ func (s *Server) inUse() int64 { return s.conns.Load() - s.told.Load() }
 
 // tell refuses a connection that is there to be told.
 func (c *Conn) tell(by limit) {
-	c.loop.srv.turnedAway(c.loop, by)
+	c.loop.srv.turnedAway(by)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.refuse(limitWords[by])
@@ -150,8 +164,8 @@ func (s *Server) turnOut(c *Conn, by limit) {
 	c.mu.Lock()
 	c.giveBack()
 	c.mu.Unlock()
-	s.turnedAway(c.loop, by)
-	c.loop.stats.refusedHandshakes.Add(1)
+	s.turnedAway(by)
+	c.loop.stats.handshakes[limitWords[by].why()].Add(1)
 	s.spares.turnOut(int(c.fd), limitWords[by])
 	s.left()
 }
@@ -208,7 +222,7 @@ func (s *Server) come(c *Conn) error {
 
 // deny turns away who has no record yet.
 func (s *Server) deny(by limit) *refusal {
-	s.turnedAway(s.loops()[0], by)
+	s.turnedAway(by)
 	return limitWords[by]
 }
 

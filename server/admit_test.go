@@ -52,9 +52,7 @@ func TestAddressLimit(t *testing.T) {
 		must(t, one.conn.Close())
 		await(t, "one has left", func() bool { return s.inUse() == 2 })
 		open(t, addr, "/ws")
-		if st := s.Stats(); st.TurnedAway != (TurnedAway{Address: 3}) || st.Handshakes != 3 {
-			t.Errorf("%+v, of %d refused", st.TurnedAway, st.Handshakes)
-		}
+		wantReasons(t, s, map[RefusalReason]uint64{RefusedAddress: 3})
 	})
 }
 
@@ -154,7 +152,7 @@ func TestHandshakeLimit(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		s.MaxHandshakes, s.Handler = 2, lifePlain
 		s.Handle("/ws", Options{})
-		verdict := make(chan error)
+		verdict := make(chan error, 1)
 		s.Handle("/asked", Options{Authorize: func(*http.Request) error { return <-verdict }})
 		addr := serve(t, s)
 		half := func(nth int) *peer {
@@ -192,8 +190,9 @@ func TestHandshakeLimit(t *testing.T) {
 		verdict <- nil
 		asked.upgraded()
 		half(2)
-		if st := s.Stats(); st.TurnedAway != (TurnedAway{Handshakes: 4}) || st.Handshaking != 2 {
-			t.Errorf("%d handshakes, %+v", st.Handshaking, st.TurnedAway)
+		wantReasons(t, s, map[RefusalReason]uint64{RefusedHandshakes: 4, RefusedBadRequest: 1})
+		if n := s.Stats().Handshaking; n != 2 {
+			t.Errorf("%d handshakes", n)
 		}
 	})
 }
@@ -228,9 +227,7 @@ func TestHandshakeRate(t *testing.T) {
 		if most := burst + 2*time.Since(start)/time.Second + 2; in < burst || in > int(most) {
 			t.Errorf("%d are let in, of a burst of %d", in, burst)
 		}
-		if st := s.Stats(); st.TurnedAway != (TurnedAway{Rate: uint64(clients - in)}) {
-			t.Errorf("%+v, of %d", st.TurnedAway, clients-in)
-		}
+		wantReasons(t, s, map[RefusalReason]uint64{RefusedRate: uint64(clients - in)})
 		await(t, "another one may come", func() bool { return comes(addr) })
 	})
 }
@@ -328,7 +325,8 @@ func TestAddressesForget(t *testing.T) {
 	}
 	for range 2 {
 		for i := range many {
-			if !a.enter(ip(i)) || !a.enter(ip(i)) || a.enter(ip(i)) {
+			first, second, third := a.enter(ip(i)), a.enter(ip(i)), a.enter(ip(i))
+			if !first || !second || third {
 				t.Fatalf("%d may not have 2 connections, or may have 3", i)
 			}
 		}

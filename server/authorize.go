@@ -32,14 +32,14 @@ func (d *Denial) Error() string {
 }
 
 var (
-	errDenied        = refused(http.StatusForbidden, "not authorized")
+	errDenied        = refused(http.StatusForbidden, "not authorized").as(RefusedUnauthorized)
 	errFailed        = refused(http.StatusInternalServerError, "internal error")
-	errAuthorizeSlow = refused(http.StatusServiceUnavailable, "authorization took too long")
+	errAuthorizeSlow = refused(http.StatusServiceUnavailable, "authorization took too long").as(RefusedAuthorizeTimeout)
 )
 
 // refusal is d as it may be sent.
 func (d *Denial) refusal() *refusal {
-	r := &refusal{status: d.Status, reason: d.Reason, header: http.Header{}}
+	r := &refusal{status: d.Status, reason: d.Reason, header: http.Header{}, class: errDenied.class}
 	if r.status < 300 || r.status > 599 || r.status == http.StatusNotModified {
 		r.status = errDenied.status
 	}
@@ -198,7 +198,7 @@ func (ep *Endpoint) askStd(w http.ResponseWriter, r *http.Request) (value any, e
 	returned := false
 	defer func() {
 		if !returned {
-			refuseStd(w, errFailed)
+			ep.refuseStd(w, errFailed)
 			http.NewResponseController(w).Flush()
 		}
 	}()

@@ -25,6 +25,9 @@ const (
 	Idle                           // nothing came for Options.IdleTimeout
 	Panicked                       // a handler panicked
 	ShutDown                       // Server.Shutdown or Server.Close
+
+	// Causes is one more than there are: 0 is none of them.
+	Causes = int(iota) + 1
 )
 
 // String names the cause.
@@ -53,7 +56,9 @@ type Closing struct {
 // conclude notes why the connection ends. The first cause stays.
 func (c *Conn) conclude(why Closing) {
 	if x := c.extra(); x.end == nil {
+		c.countClosing()
 		x.end = &why
+		c.shaken()
 		c.parted()
 	}
 }
@@ -276,7 +281,7 @@ func (c *Conn) end(w *worker) {
 func (c *Conn) leave() {
 	if c.ep != nil {
 		c.ep.open.Add(-1)
-		c.loop.stats.closed.Add(1)
 	}
+	c.countEnd()
 	c.loop.srv.left()
 }

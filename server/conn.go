@@ -37,10 +37,11 @@ type Conn struct {
 	at    wheel.Time
 	heard wheel.Time // when bytes last came; guarded by mu
 	began wheel.Time // when what is half received (stHalf) did; guarded by mu
+	alive wheel.Time // see keepalive.go; guarded by mu
 
 	deflate deflation // as agreed at the upgrade; then never changed
 
-	port  uint16 // of the peer
+	port  uint16 // of the client, with ip; changed only before the upgrade
 	share uint16 // of the drain's time, in 65,536ths, until goodbye is said (stParting); guarded by mu
 	ip    [16]byte
 }
@@ -48,7 +49,8 @@ type Conn struct {
 // extra is what few connections have.
 type extra struct {
 	value any
-	sub   string
+	sub   *string         // one of Options.Subprotocols
+	peer  *netip.AddrPort // of the socket, if that is a proxy's
 	// windows are of a connection whose compression keeps some; then never changed.
 	windows *windows
 	end     *Closing // why the connection ends, once that is known
@@ -104,9 +106,12 @@ const (
 	stCork     // sends gather until the end of the read
 	stWriting  // the poller is asked for writability
 	stParting  // is told goodbye at its share of the drain's time
+	stPinged   // a ping went out, and nothing came since
+	stAnswered // what came since is not looked at yet
 
 	// What the connection counts for at the limits of admit.go.
 	stTold    // is there only to be told that it can't be
+	stPreface // its PROXY header is still to come
 	stShaking // its handshake is under way
 	stCounted // in Server.addresses
 )
@@ -119,8 +124,9 @@ func (c *Conn) ID() uint64 { return c.id }
 // Endpoint is the endpoint that the connection was opened on.
 func (c *Conn) Endpoint() *Endpoint { return c.ep }
 
-// RemoteAddr is the peer's address and port, also after the close. It is the zero AddrPort for a
-// unix socket.
+// RemoteAddr is the client's address and port, also after the close: the peer's or, if that is a proxy
+// whose word counts ([Server.TrustedProxies], [ProxyProtocol]), those that it says; a port that it does
+// not say is 0. It is the zero AddrPort for a unix socket.
 func (c *Conn) RemoteAddr() netip.AddrPort {
 	if c.port == 0 && c.ip == [16]byte{} {
 		return netip.AddrPort{}
@@ -129,6 +135,7 @@ func (c *Conn) RemoteAddr() netip.AddrPort {
 }
 
 func (c *Conn) setRemote(peer netip.AddrPort) {
+	c.ip, c.port = [16]byte{}, 0
 	if peer.IsValid() {
 		c.ip, c.port = peer.Addr().As16(), peer.Port()
 	}
@@ -138,10 +145,10 @@ func (c *Conn) setRemote(peer netip.AddrPort) {
 func (c *Conn) Subprotocol() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ext == nil {
+	if c.ext == nil || c.ext.sub == nil {
 		return ""
 	}
-	return c.ext.sub
+	return *c.ext.sub
 }
 
 // Value is what SetValue stored, or nil.

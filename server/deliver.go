@@ -17,7 +17,7 @@ var inbounds = sync.Pool{New: func() any { return new(inbound) }}
 // connection's own, otherwise copied.
 func (c *Conn) frames(w *worker, p []byte, own bool) {
 	d := c.decoder(w)
-	corked, fresh := false, false
+	corked, fresh, pong := false, false, false
 	for n := 0; len(p) > 0 && !w.stage.has(stCloseTaken|stLinger|stDead); n++ {
 		if n == turnFrames {
 			w.yield = true
@@ -29,6 +29,7 @@ func (c *Conn) frames(w *worker, p []byte, own bool) {
 			break
 		}
 		p = rest
+		pong = n == 0 && u.ok && u.op == ws.OpPong
 		if !u.ok {
 			continue
 		}
@@ -44,6 +45,9 @@ func (c *Conn) frames(w *worker, p []byte, own bool) {
 	}
 	if corked {
 		c.setCork(false)
+	}
+	if w.stage.has(stAnswered) {
+		c.weighAnswer(w, pong)
 	}
 	if len(p) > 0 && w.stage.has(stCloseTaken|stLinger|stDead) {
 		c.behindClose(w)

@@ -15,6 +15,8 @@
 //	              the words to turn them away with
 //	admit.go      those that may come in get a record and a loop: address.go counts them by address,
 //	              bucket.go bounds their rate
+//	proxy.go      whom a peer speaks for that is a proxy: preface.go reads what it says before HTTP,
+//	              forwarded.go what it says in it
 //	handshake.go  from the first byte to the upgrade: head.go reads what was asked for, judge.go
 //	              judges it by origin.go and extension.go, authorize.go asks the embedder, and
 //	              refusal.go says no
@@ -25,6 +27,7 @@
 //	compress.go   what goes out compressed, by deflate.go
 //	decompress.go what comes in compressed, by inflate.go
 //	tick.go       what is due by the clock: ticks and deadlines
+//	keepalive.go  whether a silent peer is still there
 //	close.go      how a connection ends
 //	drain.go      how the server ends; goodbye.go spreads that over a time
 //
@@ -40,8 +43,9 @@
 //	table.go      the connections of a loop, by number
 //	trim.go       gives memory back after a storm
 //
-// What users meet is in server.go, endpoint.go, options.go, conn.go, message.go, request.go,
-// errors.go and stats.go; what the whole process may hold is bounded in budget.go. Large messages
+// What users meet is in server.go, endpoint.go, options.go, conn.go, message.go, request.go and
+// errors.go. What operators meet is in stats.go, of which counters.go does the counting and classes.go
+// has the names, and in health.go. What the whole process may hold is bounded in budget.go. Large messages
 // lie outside the heap, in the address space that region_linux.go reserves; elsewhere (region_other.go)
 // on it.
 //

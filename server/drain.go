@@ -152,7 +152,8 @@ func (s *Server) maybeIdle() {
 	if left <= s.inside.Load() && s.idle != nil && !isClosed(s.idle) {
 		close(s.idle)
 	}
-	if left == 0 {
+	if left == 0 && s.ended != nil && !isClosed(s.ended) {
+		close(s.ended)
 		for _, l := range s.loops() {
 			l.close()
 		}

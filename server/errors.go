@@ -28,8 +28,15 @@ var (
 	// ErrCloseTimeout is the Err of a Closing whose peer did not answer a close frame within
 	// Server.CloseTimeout.
 	ErrCloseTimeout = errors.New("server: peer did not answer the close frame")
+	// ErrPongTimeout is the Err of a Closing whose peer gave no sign of life within
+	// Options.PongTimeout after a ping.
+	ErrPongTimeout = errors.New("server: peer did not answer a ping")
 	// ErrTakeover says why ServeHTTP could not take a connection over from net/http.
 	ErrTakeover = errors.New("server: connection can't be taken over")
+	// ErrStuck is Server.Healthy's answer when an event loop did not answer in time.
+	ErrStuck = errors.New("server: event loop does not answer")
+	// ErrNotListening is Server.Ready's answer when the server has no listener yet.
+	ErrNotListening = errors.New("server: not listening")
 )
 
 // ProtocolError is a peer's violation of the protocol. It is the Err of a Closing and what the

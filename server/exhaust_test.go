@@ -58,7 +58,7 @@ func TestFewDescriptors(t *testing.T) {
 			before := child.look()
 			served, turned := child.wave(fewWave)
 			full := child.look()
-			if n := full.Stats.TurnedAway.Descriptors - before.Stats.TurnedAway.Descriptors; int(n) != turned || len(served) < fewLimit/2 {
+			if n := full.Stats.RefusedBy[RefusedDescriptors] - before.Stats.RefusedBy[RefusedDescriptors]; int(n) != turned || len(served) < fewLimit/2 {
 				t.Errorf("%d are served, %d were told 503 and %d are counted as turned away", len(served), turned, n)
 			}
 			// An event for each at the most, and a look more for each batch.
@@ -112,7 +112,7 @@ func TestFewDescriptorsLost(t *testing.T) {
 		}
 		child.await("accepting rests", func(l fewLook) bool { return l.Stats.Rests > 0 })
 		child.idle()
-		if l := child.look(); l.Stats.TurnedAway.Descriptors != 0 || l.Stats.Conns != len(served) {
+		if l := child.look(); l.Stats.RefusedBy[RefusedDescriptors] != 0 || l.Stats.Conns != len(served) {
 			t.Errorf("without any descriptor: %+v", l.Stats)
 		}
 		served[0].bye() // what it had is the reserve's, which then turns the others away
@@ -390,13 +390,14 @@ func TestTurnedOut(t *testing.T) {
 				t.Fatalf("no answer: %v", err)
 			}
 		}
+		if n := s.Stats().Conns; n > 1+int(s.toldMost()) {
+			t.Errorf("%d connections are held to be told, want %d at the most", n-1, s.toldMost())
+		}
 		for _, p := range told {
 			p.send(upgradeTo("/ws"))
 			p.wantRefusal(errTooManyConns, map[string]string{"Retry-After": "1"})
 		}
-		if st := s.Stats(); st.TurnedAway.Conns != uint64(len(told)) || st.Handshakes != uint64(len(told)) {
-			t.Errorf("of %d, %d are counted as turned away and %d as refused", len(told), st.TurnedAway.Conns, st.Handshakes)
-		}
+		wantReasons(t, s, map[RefusalReason]uint64{RefusedFull: uint64(len(told))})
 		one.send(frame(ws.OpText, "undisturbed"))
 		one.want(ws.OpText, "undisturbed")
 	})

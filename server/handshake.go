@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"github.com/stillpool/stillpool/netpoll"
@@ -18,6 +19,11 @@ func (c *Conn) handshake(w *worker, p []byte) {
 		looked = len(c.in.rest)
 		c.in.rest = append(c.in.rest, p...)
 		p = c.in.rest
+	}
+	if w.stage.has(stPreface) {
+		if p, looked = c.preface(w, p), 0; len(p) == 0 {
+			return
+		}
 	}
 	raw, rest, err := cutHead(p, looked)
 	most := c.loop.srv.maxHeader()
@@ -69,6 +75,9 @@ func (c *Conn) request(w *worker, raw, rest []byte) error {
 		return err
 	}
 	r.conn = c
+	if err = c.believe(&r.head); err != nil {
+		return err
+	}
 	if ep.opts.Authorize != nil {
 		return c.parkQuestion(ep, r, rest)
 	}
@@ -143,13 +152,14 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 	if n := ep.opts.SendBuffer; n > 0 {
 		netpoll.SetSendBuffer(int(c.fd), n) // a bound that the kernel does not take is no reason to refuse
 	}
+	c.shaken() // before the peer knows
 	c.control(answer)
-	c.shaken()
 	c.ep, c.deflate = ep, a.deflate
 	c.state |= stOpen
+	c.countOpen()
 	c.every = uint32(ep.opts.Every.Milliseconds())
 	if a.sub != "" {
-		c.extra().sub = a.sub
+		c.extra().sub = &ep.opts.Subprotocols[slices.Index(ep.opts.Subprotocols, a.sub)]
 	}
 	if a.deflate.cost() > 0 {
 		c.extra().windows = new(windows)
@@ -167,9 +177,10 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 // refuseNow is refuse for the holder of the turn.
 func (c *Conn) refuseNow(w *worker, r *refusal) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.refuse(r)
 	w.stage = c.state
+	c.mu.Unlock()
+	c.loop.srv.complain()
 }
 
 // refuse answers with an HTTP status and ends the connection so that the answer arrives. The lock is
@@ -178,8 +189,7 @@ func (c *Conn) refuse(r *refusal) {
 	if c.state.has(stLinger | stDead | stGone) {
 		return
 	}
-	c.loop.stats.refusedHandshakes.Add(1)
-	c.shaken()
+	c.loop.stats.handshakes[r.why()].Add(1)
 	c.conclude(Closing{Cause: BadInput, Code: CodeAbnormal, Err: r})
 	c.control(r.response(time.Now()))
 	c.lastWords()

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 )
 
@@ -69,16 +70,18 @@ func (c *Conn) toHTTP(w *worker, raw, rest []byte) {
 	}
 	fd := int(c.fd)
 	c.fd = -1
-	p := &prefixed{prefix: prefix, ip: c.ip, counted: c.state.has(stCounted)}
+	p := &prefixed{prefix: prefix, remote: c.RemoteAddr(), counted: c.state.has(stCounted),
+		proxied: c.ext != nil && c.ext.peer != nil}
 	c.state &^= stCounted
 	c.giveBack()
 	c.state |= stGone | stDead
 	w.stage = c.state
 	c.mu.Unlock()
+	srv := c.loop.srv
+	srv.plain.Add(1)
 	c.dropInbound()
 	c.loop.remove(c)
 	c.loop.poll.Remove(fd)
-	srv := c.loop.srv
 	var err error
 	if p.Conn, err = srv.spares.netConn(fd); err != nil {
 		srv.gone(p)
@@ -156,15 +159,25 @@ func (s *Server) closeWeb() {
 type prefixed struct {
 	net.Conn
 	prefix  []byte
-	ip      addressKey
-	counted bool // in Server.addresses, for ip
+	remote  netip.AddrPort
+	counted bool // in Server.addresses, for remote
+	proxied bool // remote is what a PROXY header said
+}
+
+// RemoteAddr implements net.Conn.
+func (p *prefixed) RemoteAddr() net.Addr {
+	if !p.proxied {
+		return p.Conn.RemoteAddr()
+	}
+	return remoteOf(p.remote)
 }
 
 // gone takes a connection that net/http had out of all counts.
 func (s *Server) gone(p *prefixed) {
 	if p.counted {
-		s.addresses.leave(p.ip)
+		s.addresses.leave(p.remote.Addr().As16())
 	}
+	s.plain.Add(-1)
 	s.left()
 }
 

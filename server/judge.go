@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"net/http"
+	"net/netip"
 )
 
 // This file knows a request and no connection: whether it is a handshake that an endpoint takes, what
@@ -17,7 +18,8 @@ type agreement struct {
 	// bounded is whether the client asked for a bound of the server's window, which then has to be
 	// answered, also if it bounds nothing (RFC 7692 section 7.1.2.1).
 	bounded bool
-	value   any // what Authorize had remembered
+	client  netip.AddrPort // whom a trusted proxy speaks for, if net/http has read the request
+	value   any            // what Authorize had remembered
 }
 
 // judge holds a request against section 4.2.1 and the endpoint's options.

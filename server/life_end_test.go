@@ -528,7 +528,8 @@ func TestLifeShutdownWhileAccepting(t *testing.T) {
 		fd, _, err = netpoll.Accept(accepting.listener.FD)
 		return err == nil
 	})
-	srv.admit(fd, netip.AddrPort{})
+	accepting.loop.stats.accepted.Add(1)
+	srv.admit(fd, netip.AddrPort{}, false)
 	release()
 	coming.response(http.StatusServiceUnavailable)
 	coming.wantEOF()

@@ -87,6 +87,7 @@ func lifeEnd(t testing.TB, srv *Server) {
 	if in, out, win := srv.inbound.used.Load(), srv.outbound.used.Load(), srv.windows.used.Load(); in != 0 || out != 0 || win != 0 {
 		t.Errorf("%d inbound and %d outbound bytes and %d of windows are left in the books", in, out, win)
 	}
+	balanced(t, srv)
 }
 
 // lifeGet takes what must come on a channel.

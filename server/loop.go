@@ -26,6 +26,7 @@ type loop struct {
 	until               wheel.Time
 	acceptors           []*acceptor
 
+	beat  atomic.Pointer[beat] // what the loop was asked and did not answer yet, see health.go
 	watch watch
 	stats counters
 }
@@ -209,6 +210,9 @@ func (l *loop) gather(s *shift) bool {
 	l.takeQueue(s)
 	l.mu.Unlock()
 	s.fetch()
+	if b := l.beat.Load(); b != nil {
+		l.answer(b)
+	}
 	s.next.start()
 	if len(s.items) > 0 {
 		l.watch.arm()
@@ -290,6 +294,13 @@ func (l *loop) enqueue(c *Conn) {
 	l.wakeIf(l.sleeping)
 }
 
+// waiting is how many connections wait for another turn.
+func (l *loop) waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue)
+}
+
 // rouse ends the loop's sleep, for those who left word elsewhere. Any goroutine may call it.
 func (l *loop) rouse() {
 	l.mu.Lock()
@@ -339,6 +350,9 @@ func (l *loop) add(c *Conn) error {
 	err := l.poll.Add(int(c.fd), c.token(), netpoll.Read)
 	if err != nil {
 		c.state |= stGone | stDead
+		if c.concluded() {
+			l.stats.closing.Add(-1)
+		}
 		l.remove(c)
 	}
 	return err

@@ -19,8 +19,9 @@ const (
 
 	defaultUserTimeout = 30 * time.Second
 
-	// defaultHandshakes are as many whose heads can hold a quarter of defaultInboundBudget.
-	defaultHandshakes = 8192 // Server.MaxHandshakes
+	// defaultHandshakes are more than come back at once in a storm, when all are accepted before the head of
+	// the first is there. What their heads may hold is bounded by defaultInboundBudget.
+	defaultHandshakes = 65536 // Server.MaxHandshakes
 	defaultIPv4Prefix = 32
 	defaultIPv6Prefix = 64 // what an IPv6 client has to itself (RFC 6177 section 2)
 
@@ -28,6 +29,11 @@ const (
 	defaultMessageTimeout = time.Minute
 	defaultWriteTimeout   = 10 * time.Second
 	defaultBacklog        = 1 << 20
+	// defaultKeepalive is less than the minute after which proxies and address translators forget a
+	// silent connection, pings at the latest then included. A million silent connections are thereby
+	// pinged about 23,000 times a second; those that are ticked are not.
+	defaultKeepalive   = 50 * time.Second
+	defaultPongTimeout = 20 * time.Second
 )
 
 // Bounds that are not worth a field.
@@ -122,9 +128,20 @@ type Options struct {
 	// MessageTimeout closes a connection with 1008 when a message or frame is still not whole so long
 	// after it began: half of one takes of Server.InboundBudget. 0 is 1 min; negative is never.
 	MessageTimeout time.Duration
-	// IdleTimeout closes a connection with 1001 when nothing, not even a pong, came from the peer
-	// for so long. 0 is never.
+	// IdleTimeout closes a connection with 1001 when the peer said nothing of its own accord for so
+	// long: no message, no ping, no pong that the server did not ask for. Answers to the pings of
+	// Keepalive do not count, so it ends who is there and silent. 0 is never.
 	IdleTimeout time.Duration
+	// Keepalive bounds how long a peer may give no sign of life before it is sent a ping, which comes up
+	// to a quarter sooner, at random. A sign is whatever came from the peer, and over TCP also that its
+	// kernel acknowledged something, as a tick: so only those are pinged that say nothing and are told
+	// nothing. While something waits in the process, WriteTimeout looks after the peer instead. 0 is 50 s;
+	// negative is never.
+	Keepalive time.Duration
+	// PongTimeout ends a connection, without a close frame and with ErrPongTimeout, when nothing at all
+	// came for so long after a ping. So a peer that is cut off while nothing is under way is gone within
+	// Keepalive and PongTimeout, and else within Server.UserTimeout. 0 is 20 s.
+	PongTimeout time.Duration
 	// WriteTimeout ends a connection when the oldest byte that waits for it in the process has
 	// waited for so long. The kernel takes megabytes for a peer that does not read before anything
 	// waits here; SendBuffer and Server.UserTimeout bound that part. 0 is 10 s; negative is never.
@@ -221,7 +238,9 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	o.MessageTimeout = orDefault(o.MessageTimeout, defaultMessageTimeout)
 	o.WriteTimeout = orDefault(o.WriteTimeout, defaultWriteTimeout)
 	o.Backlog = orDefault(o.Backlog, defaultBacklog)
-	if o.MaxMessage < 0 || o.Backlog < 0 || o.SendBuffer < 0 || o.Every < 0 || o.IdleTimeout < 0 {
+	o.Keepalive = orDefault(o.Keepalive, defaultKeepalive)
+	o.PongTimeout = orDefault(o.PongTimeout, defaultPongTimeout)
+	if o.MaxMessage < 0 || o.Backlog < 0 || o.SendBuffer < 0 || o.Every < 0 || o.IdleTimeout < 0 || o.PongTimeout < 0 {
 		return o, nil, fmt.Errorf("server: negative limit in Options")
 	}
 	if int64(o.MaxMessage) > maxMaxMessage {
@@ -233,7 +252,7 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	if err := o.Compression.check(); err != nil {
 		return o, nil, err
 	}
-	if max(o.IdleTimeout, o.WriteTimeout, o.MessageTimeout) > maxTimer {
+	if max(o.IdleTimeout, o.WriteTimeout, o.MessageTimeout, o.Keepalive, o.PongTimeout) > maxTimer {
 		return o, nil, fmt.Errorf("server: timeout longer than %v", maxTimer)
 	}
 	for _, p := range o.Subprotocols {

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 )
 
@@ -66,5 +67,25 @@ func buildOutside(t *testing.T, program string) {
 	build.Dir = dir
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inherits(t, mod)
+}
+
+// inherits holds what a user's go.mod has come to require against what package server imports: that
+// of the command, of the benchmark and of package metrics is not for those who only embed.
+func inherits(t *testing.T, mod []byte) {
+	t.Helper()
+	var got []string
+	for _, line := range regexp.MustCompile(`(?m)^(?:require)?\s+(\S+) v\S+`).FindAllSubmatch(mod, -1) {
+		got = append(got, string(line[1]))
+	}
+	want := []string{"github.com/gobwas/httphead", "github.com/gobwas/ws", "github.com/klauspost/compress",
+		"github.com/mailru/easygo", "github.com/stillpool/stillpool", "golang.org/x/sys"}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("who embeds package server requires\n%v, want\n%v", got, want)
 	}
 }

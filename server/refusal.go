@@ -18,6 +18,7 @@ type refusal struct {
 	reason   string      // the body: what was wrong, for a person
 	header   http.Header // what goes with this one, beside what all have
 	bodyless bool        // it answers HEAD
+	class    RefusalReason
 }
 
 func (r *refusal) Error() string { return r.reason }
@@ -54,7 +55,7 @@ var (
 	errNoConnection = badRequest("Connection header does not name Upgrade")                        // 4.2.1
 	errVersion      = upgradeRequired("only Sec-WebSocket-Version 13 is spoken")                   // 4.2.2
 	errNoKey        = badRequest("Sec-WebSocket-Key missing, repeated, or not 16 bytes in base64") // 4.2.1
-	errOrigin       = refused(http.StatusForbidden, "origin not allowed")                          // 4.2.2
+	errOrigin       = refused(http.StatusForbidden, "origin not allowed").as(RefusedOrigin)        // 4.2.2
 	errUpgradeBody  = badRequest("a WebSocket handshake has no body")                              // 4.1
 	errBadSubproto  = badRequest("malformed Sec-WebSocket-Protocol")                               // 4.1
 	errBadExtension = badRequest("malformed Sec-WebSocket-Extensions")                             // 9.1
@@ -62,12 +63,12 @@ var (
 
 // What is not the request's fault.
 var (
-	errTooManyConns   = comeBack("too many connections")
-	errManyHandshakes = comeBack("too many handshakes under way")
-	errTooFast        = comeBack("too many handshakes a second")
-	errNoDescriptors  = comeBack("server out of descriptors")
-	errShuttingDown   = comeBack("server is shutting down")
-	errNoRoom         = refused(http.StatusServiceUnavailable, "server out of memory for handshakes")
+	errTooManyConns   = comeBack("too many connections").as(RefusedFull)
+	errManyHandshakes = comeBack("too many handshakes under way").as(RefusedHandshakes)
+	errTooFast        = comeBack("too many handshakes a second").as(RefusedRate)
+	errNoDescriptors  = comeBack("server out of descriptors").as(RefusedDescriptors)
+	errShuttingDown   = comeBack("server is shutting down").as(RefusedDraining)
+	errNoRoom         = refused(http.StatusServiceUnavailable, "server out of memory for handshakes").as(RefusedNoMemory)
 )
 
 // notAllowed says what is: RFC 9110 section 15.5.6.
@@ -84,7 +85,9 @@ func upgradeRequired(reason string) *refusal {
 
 // errAddressFull is not 503, by which balancers take a server out of use, because of one client that
 // has too many (RFC 6585 section 4).
-var errAddressFull = &refusal{status: http.StatusTooManyRequests, reason: "too many connections from your address", header: retrySoon}
+var errAddressFull = &refusal{
+	status: http.StatusTooManyRequests, reason: "too many connections from your address", header: retrySoon, class: RefusedAddress,
+}
 
 // comeBack is for what passes by itself: a place is free as soon as somebody leaves, and another
 // server may stand where this one ends. A second is the least that Retry-After can say.
@@ -93,6 +96,34 @@ func comeBack(reason string) *refusal {
 }
 
 var retrySoon = http.Header{"Retry-After": {"1"}}
+
+// as makes r count as why, where its status alone does not say it.
+func (r *refusal) as(why RefusalReason) *refusal {
+	r.class = why
+	return r
+}
+
+// why is what r counts as.
+func (r *refusal) why() RefusalReason {
+	if r.class != RefusedOther {
+		return r.class
+	}
+	return reasonsByStatus[r.status]
+}
+
+// reasonsByStatus are what refusals count as that don't say otherwise.
+var reasonsByStatus = map[int]RefusalReason{
+	http.StatusBadRequest:                  RefusedBadRequest,
+	http.StatusMethodNotAllowed:            RefusedBadRequest,
+	http.StatusUpgradeRequired:             RefusedBadRequest,
+	http.StatusHTTPVersionNotSupported:     RefusedBadRequest,
+	http.StatusNotFound:                    RefusedNotFound,
+	http.StatusRequestHeaderFieldsTooLarge: RefusedTooLarge,
+	http.StatusRequestTimeout:              RefusedTimeout,
+	http.StatusInternalServerError:         RefusedFailed,
+	http.StatusNotImplemented:              RefusedTakeover,
+	http.StatusServiceUnavailable:          RefusedUnavailable,
+}
 
 // to is r as the answer to a request that begins so: one to HEAD has no body (RFC 9110 section 9.3.2).
 func (r *refusal) to(request []byte) *refusal {

@@ -112,7 +112,7 @@ func (r *Request) Subprotocol() string { return r.agreed.sub }
 // Compressed tells whether compression was agreed on (Options.Compression).
 func (r *Request) Compressed() bool { return r.agreed.deflate.agreed() }
 
-// RemoteAddr is the peer's address; the zero AddrPort for a unix socket.
+// RemoteAddr is the client's address, as Conn.RemoteAddr; the zero AddrPort for a unix socket.
 func (r *Request) RemoteAddr() netip.AddrPort { return r.conn.RemoteAddr() }
 
 // LocalAddr is the address that the peer connected to; the zero AddrPort for a unix socket, or when

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -51,7 +52,7 @@ type Server struct {
 	// address. 0 is 32 and 64: an IPv6 client mostly has a network of 64 bits to itself.
 	IPv4Prefix, IPv6Prefix int
 	// MaxHandshakes bounds the connections that are not upgraded yet, nor handed to Handler; one too
-	// many is told 503. 0 is 8192.
+	// many is told 503. 0 is 65536.
 	MaxHandshakes int
 	// HandshakeRate bounds the connections that come in a second, over the whole server; past it they
 	// are told 503. 0 is none.
@@ -59,6 +60,11 @@ type Server struct {
 	// HandshakeBurst is how many may come at once before HandshakeRate counts. 0 is as many as may
 	// come in a second.
 	HandshakeBurst int
+	// TrustedProxies are the networks of proxies. From those, X-Forwarded-For and Forwarded (RFC 7239)
+	// give the client's address to RemoteAddr: the last that they name which is not a proxy's itself.
+	// An endpoint's handshakes are read so, and not the requests that Handler gets. The zero Prefix
+	// stands for peers of unix sockets. Where it is malformed, or the two differ, the peer is told 400.
+	TrustedProxies []netip.Prefix
 	// MaxHeaderBytes bounds the head of a handshake or of the first plain request of a connection;
 	// a longer one is told 431. 0 is 8 KiB.
 	MaxHeaderBytes int
@@ -77,7 +83,7 @@ type Server struct {
 	// DrainReason is the text with it, at most 123 bytes of UTF-8. Empty is a fixed text.
 	DrainReason string
 	// UserTimeout ends a connection whose peer acknowledges nothing for so long though bytes are
-	// under way (TCP_USER_TIMEOUT, RFC 5482). It is set on listeners, so on one that was handed in
+	// under way (TCP_USER_TIMEOUT, RFC 5482); Options.Keepalive finds those to whom nothing is. It is set on listeners, so on one that was handed in
 	// too. 0 is 30 s; negative leaves it to the kernel.
 	UserTimeout time.Duration
 	// InboundBudget bounds, in bytes, all half-received messages and handshakes of the process
@@ -104,8 +110,11 @@ type Server struct {
 	squeezing                  turnstile // long messages that are being deflated or inflated
 	ids                        atomic.Uint64
 	conns                      atomic.Int64
-	told                       atomic.Int64 // of conns, those that are there only to be told that they can't be
-	shaking                    atomic.Int64 // of conns, those whose handshake is under way
+	plain                      atomic.Int64                  // of conns, those that net/http has
+	told                       atomic.Int64                  // of conns, those that are there only to be told that they can't be
+	proxies                    proxies                       // TrustedProxies
+	shaking                    atomic.Int64                  // of conns, those whose handshake is under way
+	refusedOutside             [RefusalReasons]atomic.Uint64 // handshakes that net/http had
 	addresses                  addresses
 	pace                       bucket
 	spares                     spares
@@ -129,6 +138,7 @@ type Server struct {
 	acceptors  map[*acceptor]bool
 	web        *web
 	idle       chan struct{} // closed when, after stopping, no connection is left
+	ended      chan struct{} // closed when the loops end
 	goroutines sync.WaitGroup
 	handling   handling
 	inside     atomic.Int64 // handlers that are inside Shutdown
@@ -183,26 +193,30 @@ func (s *Server) ListenAndServe() error {
 	if err != nil {
 		return err
 	}
-	return s.serve(l)
+	return s.serve(l, false)
 }
 
 // Serve serves connections from l until Shutdown or Close, which close l; then it returns
 // ErrServerClosed. It takes any listener with a descriptor: TCP, unix, or inherited, but not one of
-// crypto/tls. Several listeners may be served at once.
+// crypto/tls; and one of ProxyProtocol. Several listeners may be served at once.
 func (s *Server) Serve(l net.Listener) error {
+	through, proxied := l.(proxyListener)
+	if proxied {
+		l = through.Listener
+	}
 	own, err := netpoll.FromListener(l)
 	if err != nil {
 		return err
 	}
-	return s.serve(own)
+	return s.serve(own, proxied)
 }
 
-func (s *Server) serve(l *netpoll.Listener) error {
+func (s *Server) serve(l *netpoll.Listener, proxied bool) error {
 	if err := s.start(); err != nil {
 		l.Close()
 		return err
 	}
-	a, err := s.accept(l)
+	a, err := s.accept(l, proxied)
 	if err != nil {
 		l.Close()
 		return err
@@ -212,8 +226,8 @@ func (s *Server) serve(l *netpoll.Listener) error {
 }
 
 // accept puts a listener on a loop.
-func (s *Server) accept(l *netpoll.Listener) (*acceptor, error) {
-	a := &acceptor{srv: s, listener: l, done: make(chan struct{})}
+func (s *Server) accept(l *netpoll.Listener, proxied bool) (*acceptor, error) {
+	a := &acceptor{srv: s, listener: l, proxied: proxied, done: make(chan struct{})}
 	if d := s.userTimeout(); d > 0 && netpoll.IsTCP(l.FD) && netpoll.SetUserTimeout(l.FD, d) != nil {
 		a.userTimeout = d
 	}
@@ -257,6 +271,10 @@ func (s *Server) open() error {
 	s.inbound.limit = orDefault(s.InboundBudget, defaultInboundBudget)
 	s.outbound.limit = orDefault(s.OutboundBudget, defaultOutboundBudget)
 	s.windows.limit = orDefault(s.WindowBudget, defaultWindowBudget)
+	var err error
+	if s.proxies, err = listProxies(s.TrustedProxies); err != nil {
+		return err
+	}
 	s.addresses.set(s.MaxConnsPerAddress, orDefault(s.IPv4Prefix, defaultIPv4Prefix), orDefault(s.IPv6Prefix, defaultIPv6Prefix))
 	if s.HandshakeRate > 0 {
 		s.pace.set(s.HandshakeRate, orDefault(s.HandshakeBurst, s.HandshakeRate))
@@ -269,7 +287,7 @@ func (s *Server) open() error {
 	s.pool.questions = lane{srv: s, role: onQuestions, limit: workers}
 	s.squeezing.limit = int32(s.pool.inflates.limit)
 	s.acceptors = make(map[*acceptor]bool)
-	s.idle = make(chan struct{})
+	s.idle, s.ended = make(chan struct{}), make(chan struct{})
 	var loops []*loop
 	for range orDefault(s.Loops, max(1, runtime.GOMAXPROCS(0)/2)) {
 		l, err := newLoop(s)
@@ -288,6 +306,8 @@ func (s *Server) open() error {
 	for _, l := range loops {
 		l.start()
 	}
+	s.goroutines.Add(1)
+	go s.pulse()
 	return nil
 }
 

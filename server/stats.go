@@ -1,63 +1,35 @@
 package server
 
 import (
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 )
 
-// counters are kept a loop, so that loops don't share cache lines; Stats adds them up.
-type counters struct {
-	accepted, closed        atomic.Uint64
-	messagesIn, messagesOut atomic.Uint64
-	bytesIn, bytesOut       atomic.Uint64
-	ticks, skipped          atomic.Uint64
-	refused                 atomic.Uint64
-	badInput, panics        atomic.Uint64
-	deposed                 atomic.Uint64
-	refusedHandshakes       atomic.Uint64
-	turned                  [limits]atomic.Uint64
-	rests                   atomic.Uint64
-	deflatedIn, deflatedOut atomic.Uint64
-	saidIn, saidOut         atomic.Uint64
-	deflateSkipped          atomic.Uint64
-	lateness                histogram
-}
-
-// latenessBounds are the upper bounds of the lateness histogram, but for the last bucket, which has
-// none.
-var latenessBounds = [...]time.Duration{
-	500 * time.Microsecond, 1 * time.Millisecond, 2 * time.Millisecond, 5 * time.Millisecond,
-	10 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond,
-	200 * time.Millisecond, 500 * time.Millisecond, 1 * time.Second, 2 * time.Second, 5 * time.Second,
-}
-
-type histogram struct {
-	counts [len(latenessBounds) + 1]atomic.Uint64
-	sum    atomic.Int64 // nanoseconds
-}
-
-func (h *histogram) add(d time.Duration) {
-	i := 0
-	for i < len(latenessBounds) && d > latenessBounds[i] {
-		i++
-	}
-	h.counts[i].Add(1)
-	h.sum.Add(int64(d))
-}
-
 // Stats are counts since the server was made, but for those that are said to be of now.
 type Stats struct {
-	Conns       int    // now: connections of any stage, also before the upgrade
-	Handshaking int    // now: of Conns, those whose handshake is under way
-	Parting     int    // now: connections that Shutdown has yet to say goodbye to
-	Accepted    uint64 // connections that came, also those refused
-	Closed      uint64 // that had been upgraded
-	Handshakes  uint64 // refused: those that got an HTTP error
-	BadInput    uint64 // connections that broke the protocol or a limit
-	Panics      uint64 // of handlers
+	Conns       int // now: connections of any stage, from accept to the end of OnClose
+	Handshaking int // now: of Conns, those whose handshake is under way
+	Open        int // now: those that are upgraded and not closing
+	Closing     int // now: those whose end has begun, or that are told why they are refused
+	PlainHTTP   int // now: those that Server.Handler has
+	Parting     int // now: those that Shutdown has yet to say goodbye to
+	MaxConns    int // Server.MaxConns
 
-	TurnedAway TurnedAway // of Accepted, those that a limit of the server was against
-	Rests      uint64     // times that accepting rested, with no descriptor left to turn anybody away with
+	Accepted  uint64 // connections that came, also those refused
+	Rests     uint64 // times that accepting rested, with no descriptor or memory left to turn anybody away with
+	Closed    uint64 // connections that had been upgraded
+	Abandoned uint64 // that ended before their upgrade, neither answered nor refused
+	BadInput  uint64 // that broke the protocol or a limit
+	Panics    uint64 // of handlers
+
+	// Handshakes are those that got an HTTP error, or no answer for RefusedPreface; also by
+	// Endpoint.ServeHTTP, where their connection is net/http's and not among those accepted.
+	Handshakes    uint64
+	RefusedBy     [RefusalReasons]uint64 // Handshakes by RefusalReason
+	ClosedByCause [Causes]uint64         // Closed by Closing.Cause
+	ClosedByCode  [CodeClasses]uint64    // Closed by the class of Closing.Code
 
 	MessagesIn  uint64 // whole messages from peers
 	MessagesOut uint64 // frames taken for peers, sent or queued
@@ -72,12 +44,18 @@ type Stats struct {
 	DeflateSkipped uint64 // long messages that went as they were, because enough were being compressed
 
 	Ticks    uint64    // ticks run
+	Late     uint64    // of Ticks, those late by more than a tenth of their interval
 	Skipped  uint64    // ticks left out, because they were late by a whole interval
-	Lateness Histogram // of the ticks run
+	Lateness Histogram // of the ticks run, from due to written
 
-	InboundHeld  int64 // now: bytes of half-received messages and handshakes
-	OutboundHeld int64 // now: bytes that wait for peers, in the process
-	WindowsHeld  int64 // now: bytes reserved for windows of compression
+	Pings uint64 // sent by Options.Keepalive
+
+	InboundHeld   int64 // now: bytes of half-received messages and handshakes
+	InboundLimit  int64 // Server.InboundBudget, as it is in force
+	OutboundHeld  int64 // now: bytes that wait for peers, in the process
+	OutboundLimit int64 // Server.OutboundBudget
+	WindowsHeld   int64 // now: bytes reserved for windows of compression
+	WindowsLimit  int64 // Server.WindowBudget
 
 	Handlers    Lane   // now: the pool's share for open and message handlers
 	TickLane    Lane   // now: its share for ticks
@@ -85,15 +63,25 @@ type Stats struct {
 	Inflates    Lane   // now: its share for inflating long messages
 	Authorizing Lane   // now: its share for Options.Authorize
 	Deposed     uint64 // times that a handler overstayed, and its loop went to another goroutine
+
+	Loops    int // event loops; 0 before the server serves
+	RunQueue int // now: connections that wait for another turn on their loop
+	// LoopLag is how long the loops took to answer when asked whether they get on, each once a second and
+	// by Server.Healthy: what an event that came at that moment waited for those before it.
+	LoopLag Histogram
+	// LoopStalled is now: for how long a loop has not answered, the longest of all loops. While they get
+	// on it is next to nothing.
+	LoopStalled time.Duration
+
+	Endpoints []EndpointStats // by path
 }
 
-// TurnedAway counts connections by the bound that they met.
-type TurnedAway struct {
-	Descriptors uint64 // the process had none left
-	Conns       uint64 // Server.MaxConns
-	Address     uint64 // Server.MaxConnsPerAddress
-	Handshakes  uint64 // Server.MaxHandshakes
-	Rate        uint64 // Server.HandshakeRate
+// EndpointStats are of an endpoint, now.
+type EndpointStats struct {
+	Path string // as given to Server.Handle
+	Open int    // connections; one whose OnClose has not returned counts
+	// HandedOver: one of its handlers proved slow a moment ago, so its handlers run on the pool.
+	HandedOver bool
 }
 
 // Lane is the state of a share of the worker pool.
@@ -103,20 +91,24 @@ type Lane struct {
 	Waiting int // connections that wait for one
 }
 
-// Histogram counts durations by upper bound. From due to written, for ticks.
+// Histogram counts durations by upper bound.
 type Histogram struct {
 	Bounds []time.Duration // upper bounds, inclusive, ascending
 	Counts []uint64        // one more than Bounds: the last is for what is above all of them
 	Sum    time.Duration   // of all of them
 }
 
-// Count is how many durations there were.
-func (h *Histogram) Count() (n uint64) {
-	for _, c := range h.Counts {
-		n += c
-	}
-	return n
+func newHistogram() Histogram {
+	return Histogram{Bounds: latenessBounds[:], Counts: make([]uint64, len(latenessBounds)+1)}
 }
+
+func (h *Histogram) add(from *histogram) {
+	addAll(h.Counts, from.counts[:])
+	h.Sum += time.Duration(from.sum.Load())
+}
+
+// Count is how many durations there were.
+func (h *Histogram) Count() uint64 { return sum(h.Counts) }
 
 // Quantile is the upper bound of the bucket that holds the q-quantile, 0 ≤ q ≤ 1; the highest bound
 // if it is above all of them, and 0 without any counts.
@@ -132,35 +124,61 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 }
 
 // Stats is a view of what the server counts. The numbers are read one after the other, while they
-// change.
+// change. It may be called from any goroutine, and takes each loop's lock for a moment.
 func (s *Server) Stats() Stats {
 	st := Stats{
 		Conns:        int(s.conns.Load()),
 		Handshaking:  int(s.shaking.Load()),
+		PlainHTTP:    int(s.plain.Load()),
 		Parting:      int(s.goodbyes.untold.Load()),
+		MaxConns:     s.MaxConns,
 		InboundHeld:  s.inbound.used.Load(),
 		OutboundHeld: s.outbound.used.Load(),
 		WindowsHeld:  s.windows.used.Load(),
-		Lateness:     Histogram{Bounds: latenessBounds[:], Counts: make([]uint64, len(latenessBounds)+1)},
+		Lateness:     newHistogram(),
+		LoopLag:      newHistogram(),
+		Endpoints:    s.endpointStats(),
+	}
+	for i := range s.refusedOutside {
+		st.RefusedBy[i] = s.refusedOutside[i].Load()
 	}
 	loops := s.loops()
-	if loops == nil {
-		return st // the pool may be in the making
-	}
+	st.Loops = len(loops)
 	for _, l := range loops {
 		st.add(&l.stats)
+		st.RunQueue += l.waiting()
+		st.LoopStalled = max(st.LoopStalled, l.stalled())
 	}
+	st.Handshakes, st.Closed = sum(st.RefusedBy[:]), sum(st.ClosedByCause[:])
+	if loops != nil { // or limits and pool may be in the making
+		st.InboundLimit, st.OutboundLimit, st.WindowsLimit = s.inbound.limit, s.outbound.limit, s.windows.limit
+		st.lanes(&s.pool)
+	}
+	return st
+}
+
+// endpointStats are those of all endpoints, by path.
+func (s *Server) endpointStats() (all []EndpointStats) {
+	if eps := s.endpoints.Load(); eps != nil {
+		for _, path := range slices.Sorted(maps.Keys(*eps)) {
+			ep := (*eps)[path]
+			all = append(all, EndpointStats{path, ep.Len(), ep.slow.marked(s) || ep.slowTicks.marked(s)})
+		}
+	}
+	return all
+}
+
+func (st *Stats) lanes(p *pool) {
 	for _, x := range []struct {
 		to   *Lane
 		from *lane
 	}{
-		{&st.Handlers, &s.pool.handlers}, {&st.TickLane, &s.pool.ticks},
-		{&st.Closes, &s.pool.closes}, {&st.Inflates, &s.pool.inflates}, {&st.Authorizing, &s.pool.questions},
+		{&st.Handlers, &p.handlers}, {&st.TickLane, &p.ticks}, {&st.Closes, &p.closes},
+		{&st.Inflates, &p.inflates}, {&st.Authorizing, &p.questions},
 	} {
 		x.to.Limit = x.from.limit
 		x.to.Running, x.to.Waiting = x.from.load()
 	}
-	return st
 }
 
 func (st *Stats) add(c *counters) {
@@ -168,22 +186,34 @@ func (st *Stats) add(c *counters) {
 		to   *uint64
 		from *atomic.Uint64
 	}{
-		{&st.Accepted, &c.accepted}, {&st.Closed, &c.closed},
+		{&st.Accepted, &c.accepted}, {&st.Abandoned, &c.abandoned}, {&st.Rests, &c.rests},
 		{&st.MessagesIn, &c.messagesIn}, {&st.MessagesOut, &c.messagesOut},
 		{&st.BytesIn, &c.bytesIn}, {&st.BytesOut, &c.bytesOut},
-		{&st.Ticks, &c.ticks}, {&st.Skipped, &c.skipped}, {&st.Refused, &c.refused},
-		{&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
-		{&st.Handshakes, &c.refusedHandshakes}, {&st.Rests, &c.rests},
-		{&st.TurnedAway.Descriptors, &c.turned[limitDescriptors]}, {&st.TurnedAway.Conns, &c.turned[limitConns]},
-		{&st.TurnedAway.Address, &c.turned[limitAddress]}, {&st.TurnedAway.Handshakes, &c.turned[limitHandshakes]},
-		{&st.TurnedAway.Rate, &c.turned[limitRate]},
+		{&st.Ticks, &c.ticks}, {&st.Late, &c.late}, {&st.Skipped, &c.skipped}, {&st.Pings, &c.pings},
+		{&st.Refused, &c.refused}, {&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
 		{&st.DeflatedIn, &c.deflatedIn}, {&st.DeflatedOut, &c.deflatedOut},
 		{&st.InflatedIn, &c.saidIn}, {&st.InflatedOut, &c.saidOut}, {&st.DeflateSkipped, &c.deflateSkipped},
 	} {
 		*x.to += x.from.Load()
 	}
-	for i := range c.lateness.counts {
-		st.Lateness.Counts[i] += c.lateness.counts[i].Load()
+	addAll(st.RefusedBy[:], c.handshakes[:])
+	addAll(st.ClosedByCause[:], c.causes[:])
+	addAll(st.ClosedByCode[:], c.codes[:])
+	st.Lateness.add(&c.lateness)
+	st.LoopLag.add(&c.lag)
+	st.Open += int(c.open.Load())
+	st.Closing += int(c.closing.Load())
+}
+
+func addAll(to []uint64, from []atomic.Uint64) {
+	for i := range from {
+		to[i] += from[i].Load()
 	}
-	st.Lateness.Sum += time.Duration(c.lateness.sum.Load())
+}
+
+func sum(counts []uint64) (n uint64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
 }

@@ -18,7 +18,7 @@ import (
 // http.Server, and upgrades that come later on a connection that Server.Handler has.
 
 var (
-	errHTTP2 = refused(http.StatusHTTPVersionNotSupported, "WebSocket over HTTP/2 (RFC 8441) is not spoken: use HTTP/1.1")
+	errHTTP2 = refused(http.StatusHTTPVersionNotSupported, "WebSocket over HTTP/2 (RFC 8441) is not spoken: use HTTP/1.1").as(RefusedTakeover)
 	errTLS   = refused(http.StatusNotImplemented, "connections under TLS can't be taken over: end TLS before this server")
 	errWrap  = refused(http.StatusNotImplemented, "this connection is wrapped and can't be taken over")
 	errStart = refused(http.StatusServiceUnavailable, "server is not available")
@@ -32,17 +32,21 @@ var (
 func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer ep.srv.complain()
 	agreed, err := ep.judgeStd(r)
+	if agreed.client.IsValid() {
+		r = r.WithContext(r.Context()) // the caller's is not to be changed
+		r.RemoteAddr = agreed.client.String()
+	}
 	if err == nil {
 		agreed.value, err = ep.askStd(w, r)
 	}
 	if err != nil {
-		refuseStd(w, err)
+		ep.refuseStd(w, err.(*refusal))
 		return
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", fmt.Errorf("%w: %w", ErrTakeover, err))
-		refuseStd(w, errWrap)
+		ep.refuseStd(w, errWrap)
 		return
 	}
 	defer func() {
@@ -51,7 +55,9 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	if err := ep.takeOver(conn, buffered.Reader, r, agreed); err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", err)
-		conn.Write(takeOverRefusal(err).response(time.Now()))
+		r := takeOverRefusal(err)
+		ep.srv.refusedOutside[r.why()].Add(1)
+		conn.Write(r.response(time.Now()))
 	}
 }
 
@@ -86,6 +92,10 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 	if err := ep.srv.mayCome(r); err != nil {
 		return a, err
 	}
+	client, err := ep.srv.believeStd(r)
+	if err != nil {
+		return a, err
+	}
 	h := head{method: []byte(r.Method), host: []byte(r.Host), hasBody: r.ContentLength != 0}
 	for name, values := range r.Header {
 		for _, v := range values {
@@ -97,7 +107,9 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 			}
 		}
 	}
-	return ep.judge(&h)
+	a, err = ep.judge(&h)
+	a.client = client
+	return a, err
 }
 
 // mayCome tells whether a request of somebody else's http.Server may go on: its connection was not
@@ -114,8 +126,8 @@ func (s *Server) mayCome(r *http.Request) error {
 }
 
 // refuseStd is refuse by net/http, which adds the date and knows what HEAD is.
-func refuseStd(w http.ResponseWriter, err error) {
-	r := err.(*refusal)
+func (ep *Endpoint) refuseStd(w http.ResponseWriter, r *refusal) {
+	ep.srv.refusedOutside[r.why()].Add(1)
 	maps.Copy(w.Header(), r.fields())
 	w.WriteHeader(r.status)
 	io.WriteString(w, r.body())
@@ -128,9 +140,10 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		return err
 	}
 	rest = append([]byte(nil), rest...)
-	if p, ok := conn.(*prefixed); ok {
-		rest = append(rest, p.prefix...)
-		conn = p.Conn
+	through, ok := conn.(*prefixed)
+	if ok {
+		rest = append(rest, through.prefix...)
+		conn = through.Conn
 	}
 	fd, err := takeStream(conn)
 	if err != nil {
@@ -139,6 +152,12 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 	srv := ep.srv
 	peer, _ := netpoll.RemoteAddr(fd) // a peer that is gone by now is noticed by the loop
 	c := srv.newConn(int32(fd), peer)
+	if through != nil && through.proxied {
+		c.speakFor(through.remote)
+	}
+	if agreed.client.IsValid() {
+		c.speakFor(agreed.client)
+	}
 	if err := srv.come(c); err != nil {
 		netpoll.Close(fd)
 		return err
@@ -147,9 +166,6 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		netpoll.SetUserTimeout(fd, d)
 	}
 	c.state |= stTurn // nobody else may serve it before its open event is in place
-	if !srv.web.has(r) {
-		c.loop.stats.accepted.Add(1)
-	}
 	if err := c.loop.add(c); err != nil {
 		c.mu.Lock()
 		c.giveBack()
@@ -157,6 +173,9 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		netpoll.Close(fd)
 		srv.left()
 		return err
+	}
+	if !srv.web.has(r) {
+		c.loop.stats.accepted.Add(1)
 	}
 	w := new(worker)
 	if c.switchOver(w, ep, []byte(r.Header.Get("Sec-WebSocket-Key")), &agreed) {

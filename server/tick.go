@@ -19,6 +19,7 @@ func (c *Conn) comeUp(w *worker) {
 		c.mu.Unlock()
 		return
 	}
+	c.catchUp()
 	c.expire(w.now)
 	c.oweTick(w.now)
 	c.placeSooner()
@@ -41,6 +42,8 @@ func (c *Conn) expire(now wheel.Time) {
 		c.startClose(c.loop.srv.goodbye())
 	case c.listens() && !now.Before(c.heard+c.idleTimeout()):
 		c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
+	case c.keepsAlive() && !now.Before(c.asksAt()):
+		c.askForLife(now)
 	}
 }
 
@@ -51,6 +54,8 @@ func (c *Conn) stageExpired() {
 	switch {
 	case c.state.has(stOpen | stLinger):
 		c.closeExpired()
+	case c.state.has(stPreface):
+		c.abortPreface(errPrefaceLate)
 	case c.state.has(stAsking):
 		c.refuse(errAuthorizeSlow)
 	default:
@@ -96,15 +101,14 @@ func (c *Conn) oweTick(now wheel.Time) {
 // tick runs the tick that is owed. The holder of the turn runs it.
 func (c *Conn) tick(w *worker) {
 	c.mu.Lock()
-	owed, due := c.state.has(stTickOwed), c.at-wheel.Time(c.every)
+	owed, due, every := c.state.has(stTickOwed), c.at-wheel.Time(c.every), c.every
 	c.state &^= stTickOwed
 	c.mu.Unlock()
 	if !owed {
 		return // ticks were ended meanwhile
 	}
 	c.callTick(w)
-	c.loop.stats.ticks.Add(1)
-	c.loop.stats.lateness.add(c.loop.srv.since(due))
+	c.loop.stats.ticked(c.loop.srv.since(due), every)
 }
 
 // scheduleTicks puts the next tick at the connection's phase. The lock is held.
@@ -154,6 +158,9 @@ func (c *Conn) placeSooner() {
 	}
 	if c.listens() {
 		until(c.heard + c.idleTimeout())
+	}
+	if c.keepsAlive() {
+		until(c.looksAt(now))
 	}
 	if wait != never {
 		c.loop.sooner(c.slot, now+wait)

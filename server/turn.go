@@ -33,6 +33,9 @@ func (c *Conn) event(w *worker, r netpoll.Ready) {
 	}
 	if r&netpoll.Readable != 0 {
 		c.state |= stReadable
+		if c.state.has(stPinged) {
+			c.answered()
+		}
 		c.heard = w.now
 	}
 	if r&netpoll.HangUp != 0 {

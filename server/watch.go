@@ -186,6 +186,12 @@ func (s *slowness) is(now wheel.Time) bool {
 	return false
 }
 
+// marked tells whether handlers are handed over now, and decides nothing.
+func (s *slowness) marked(srv *Server) bool {
+	until := s.until.Load()
+	return until != 0 && srv.now().Before(wheel.Time(until))
+}
+
 func (s *slowness) proved() bool {
 	calls := s.calls.Load()
 	return calls > 0 && time.Duration(s.spent.Load()/calls) > slowMean || s.lane.full()

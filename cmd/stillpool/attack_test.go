@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,13 +13,27 @@ import (
 )
 
 // TestAttackOnTheDemonstration runs all kinds at once against package server, with the attackers in a
-// process of their own. It judges nothing that depends on how fast the machine is.
+// process of their own. That has the lowest priority, so on a busy machine they may not come to much: then
+// they get more time.
 func TestAttackOnTheDemonstration(t *testing.T) {
 	t.Setenv(asCommand, "1") // for the hostile process
 	addr, _ := started(t)
+	var faults []string
+	for _, duration := range []string{"1s", "5s", "20s"} {
+		if faults = attacked(t, addr, duration); len(faults) == 0 {
+			return
+		}
+	}
+	t.Error(strings.Join(faults, "\n"))
+}
+
+// attacked tells what is wrong with the result of an attack.
+func attacked(t *testing.T, addr, duration string) (faults []string) {
+	t.Helper()
+	fault := func(format string, values ...any) { faults = append(faults, fmt.Sprintf(format, values...)) }
 	file := filepath.Join(t.TempDir(), "result.json")
 	args := "bench attack --addr " + addr + " --pid " + strconv.Itoa(os.Getpid()) + " --json " + file +
-		" --conns 20 --rate 100 --newcomers 10 --hostile 40 --duration 1s --warmup 0s --settle 0s --drip 20ms"
+		" --conns 20 --rate 100 --newcomers 10 --hostile 40 --warmup 0s --settle 0s --drip 20ms --duration " + duration
 	if status, _, errs := ran(strings.Fields(args)...); status != exitOK {
 		t.Fatalf("status %d: %s", status, errs)
 	}
@@ -33,20 +48,21 @@ func TestAttackOnTheDemonstration(t *testing.T) {
 	round := r.Rounds[0]
 	for _, p := range []*bench.Phase{round.Alone, round.Beside} {
 		if p.Messages == 0 || len(p.Lost) > 0 || p.Newcomers.Served == 0 {
-			t.Errorf("good clients: %+v", p)
+			fault("good clients: %+v", p)
 		}
 	}
 	if round.Beside.HostileCPUPercent == 0 || round.Memory.PeakBytes == 0 {
-		t.Errorf("hostile CPU %v, memory %+v", round.Beside.HostileCPUPercent, round.Memory)
+		fault("hostile CPU %v, memory %+v", round.Beside.HostileCPUPercent, round.Memory)
 	}
 	if len(round.Hostile) != len(bench.KindNames()) {
-		t.Errorf("%d kinds, want %v", len(round.Hostile), bench.KindNames())
+		fault("%d kinds, want %v", len(round.Hostile), bench.KindNames())
 	}
 	for _, k := range round.Hostile {
 		if k.Came < 4 || (k.Upgraded == 0) != (k.Kind == "half-handshake") {
-			t.Errorf("%s: %d came and %d were upgraded", k.Kind, k.Came, k.Upgraded)
+			fault("%s: %d came and %d were upgraded", k.Kind, k.Came, k.Upgraded)
 		}
 	}
+	return faults
 }
 
 func TestAttackFlags(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 
 // benchConnectCmd are the flags of "stillpool bench connect".
 type benchConnectCmd struct {
-	Addr           string        `default:"localhost:8080" xor:"where" help:"The server's host and port."`
-	URL            string        `name:"url" xor:"where" placeholder:"ws://HOST:PORT/PATH" help:"The endpoint, if it isn't /echo of ADDR."`
+	Addr           string        `default:"localhost:8080" help:"The server's host and port."`
+	URL            string        `name:"url" placeholder:"ws://HOST:PORT/PATH" help:"The endpoint, in place of /echo of ADDR."`
 	PID            int           `name:"pid" help:"Process id of the server, to measure its processor time and memory too."`
 	Conns          int           `default:"1000" help:"Connections to open before they are closed again."`
 	Rate           float64       `help:"Connections to open a second, whatever becomes of those before; their time counts from when they were due (no coordinated omission). Else the next opens when one has opened."`

@@ -47,6 +47,7 @@ var flagTable = []struct {
 	{"log-format", "LogFormat", "text", "json", "json"},
 	{"profile", "Profile", "", "heap", "heap"},
 	{"profile-dir", "ProfileDir", ".", "/tmp/x", "/tmp/x"},
+	{"admin", "Admin", "", ":9090", ":9090"},
 	{"pprof", "Pprof", "", ":6060", ":6060"},
 }
 
@@ -136,6 +137,8 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"unknown poller", "", "serve --poller kqueue", exitUsage, "--poller"},
 		{"unknown level", "", "serve --log-level loud", exitUsage, "--log-level"},
 		{"unknown profile", "", "serve --profile disk", exitUsage, "--profile"},
+		{"bad admin", "", "serve --admin nonsense", exitUsage, "--admin"},
+		{"admin without a port", "", "serve --admin localhost:", exitUsage, "--admin"},
 		{"bad pprof", "", "serve --pprof nonsense", exitUsage, "--pprof"},
 		{"pprof without a port", "", "serve --pprof localhost:", exitUsage, "--pprof"},
 		{"malformed origin", "", "serve --addr 127.0.0.1:0 --origins https://", exitUsage, "https://"},
@@ -143,6 +146,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"bad choice in environment", "STILLPOOL_POLLER=kqueue", "serve", exitUsage, "kqueue"},
 		{"bad level in environment", "STILLPOOL_LOG_LEVEL=loud", "serve", exitUsage, "loud"},
 		{"taken port", "", "serve --addr " + taken.Addr().String(), exitFailed, taken.Addr().String()},
+		{"taken admin port", "", "serve --addr 127.0.0.1:0 --admin " + taken.Addr().String(), exitFailed, "--admin: listen tcp " + taken.Addr().String()},
 		{"taken pprof port", "", "serve --addr 127.0.0.1:0 --pprof " + taken.Addr().String(), exitFailed, "--pprof: listen tcp " + taken.Addr().String()},
 		{"bad address", "", "serve --addr nonsense", exitFailed, "nonsense"},
 		{"profile folder is a file", "", "serve --addr 127.0.0.1:0 --profile cpu --profile-dir " + file, exitFailed, file},

@@ -14,30 +14,6 @@ import (
 	"testing"
 )
 
-func TestPprofAddr(t *testing.T) {
-	for given, want := range map[string]string{
-		"6060":           "localhost:6060",
-		":6060":          "localhost:6060",
-		"0":              "localhost:0",
-		"127.0.0.1:6060": "127.0.0.1:6060",
-		"0.0.0.0:6060":   "0.0.0.0:6060",
-		"[::]:6060":      "[::]:6060",
-		"example:6060":   "example:6060",
-		"":               "",
-		":":              "",
-		"example":        "",
-		"localhost:":     "",
-		"::1:6060":       "",
-		":65536":         "",
-		":-1":            "",
-		":http":          "",
-	} {
-		if got, err := pprofAddr(given); got != want || (err == nil) != (want != "") {
-			t.Errorf("%q: %q, %v, want %q", given, got, err, want)
-		}
-	}
-}
-
 // Without a host nobody else may look; with one, the log says who may.
 func TestPprofListensOnLoopback(t *testing.T) {
 	for _, c := range []struct {

@@ -29,6 +29,7 @@ type serveCmd struct {
 	LogFormat    string        `default:"text" enum:"text,json" env:"STILLPOOL_LOG_FORMAT" help:"How to log: ${enum}."`
 	Profile      string        `default:"" enum:",cpu,heap,allocs,mutex,block,goroutine,threads,trace,clock" env:"STILLPOOL_PROFILE" placeholder:"MODE" help:"Write a profile: cpu, heap, allocs, mutex, block, goroutine, threads, trace or clock."`
 	ProfileDir   string        `default:"." env:"STILLPOOL_PROFILE_DIR" placeholder:"DIR" help:"Folder of the profile; an older one of the same mode is replaced (default: ${default})."`
+	Admin        string        `env:"STILLPOOL_ADMIN" placeholder:"[HOST:]PORT" help:"Serve metrics, health and live profiles there, on an address of their own; without a host for this machine only (default: nowhere)."`
 	Pprof        string        `env:"STILLPOOL_PPROF" placeholder:"[HOST:]PORT" help:"Serve live profiles there, under /debug/pprof/, on an address of their own; without a host for this machine only (default: nowhere)."`
 }
 
@@ -44,6 +45,13 @@ func (*serveCmd) Help() string {
 
 Anything but stuff closes its /ws connection: binary, and text that is not JSON, with code 1003; other JSON with 1008.
 
+With --admin there are, on that address:
+
+    /metrics       the server's counts and those of the Go runtime, for Prometheus
+    /healthz       200 while the event loops answer, else 503: restart the process
+    /readyz        200 while connections are taken, else 503: send them elsewhere
+    /debug/pprof/  live profiles
+
 Pages of the same origin may connect. While only this machine can reach the address, so may every page that this machine serves, and pages opened from a file.
 
 The log goes to standard error. At level info the first ten "Got stuff!" of a second get a line each, and the others one line together, with their count; at debug every one gets its line, with the connection and its address.
@@ -56,6 +64,7 @@ Examples:
     stillpool serve --addr :8080 --origins https://example.com
     stillpool serve --every 100ms --log-level debug
     stillpool serve --profile cpu --profile-dir /tmp/profile
+    stillpool serve --admin :9090    (in another shell: curl http://localhost:9090/metrics)
     stillpool serve --pprof :6060    (in another shell: go tool pprof http://localhost:6060/debug/pprof/profile)
     STILLPOOL_ADDR=:9000 STILLPOOL_LOG_FORMAT=json stillpool serve`
 }
@@ -76,8 +85,11 @@ func (s *serveCmd) Validate() error {
 	case s.MaxConns < 0 || s.Loops < 0 || s.Workers < 0:
 		return errors.New("--max-conns, --loops and --workers can't be negative")
 	}
-	if s.Pprof != "" {
-		if _, err := pprofAddr(s.Pprof); err != nil {
+	for _, x := range []struct{ flag, addr string }{{"--admin", s.Admin}, {"--pprof", s.Pprof}} {
+		if x.addr == "" {
+			continue
+		}
+		if _, err := asideAddr(x.flag, x.addr); err != nil {
 			return err
 		}
 	}

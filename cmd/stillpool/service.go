@@ -77,6 +77,12 @@ func (s *serveCmd) serve(l net.Listener, maxConns int, logger *slog.Logger, sign
 	}
 	d.mount(srv, s.Every, s.WriteTimeout, allowedOrigins(l.Addr(), s.Origins), compressions[s.Compression])
 
+	hide, err := serveAdmin(s.Admin, srv, logger)
+	if err != nil {
+		return err
+	}
+	defer hide() // last of all: a drain is to be seen, too
+
 	ctx, cancel := context.WithCancel(context.Background())
 	var reports sync.WaitGroup
 	reports.Go(func() { report(ctx, d.stuff, d.refused) })

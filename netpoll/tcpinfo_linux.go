@@ -1,0 +1,45 @@
+package netpoll
+
+import (
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Acks is what the kernel knows of a TCP connection's other end without asking it (TCP_INFO).
+type Acks struct {
+	// Since is how long ago something last came that acknowledges, with or without data, in
+	// milliseconds as fine as the kernel's own clock ticks.
+	Since time.Duration
+	// Outstanding tells that something was sent, or waits in the kernel to be, that the other end has
+	// not acknowledged.
+	Outstanding bool
+}
+
+// Acked reads the state of a TCP socket. It answers false for one of another kind. It never blocks, and
+// is a raw system call as [Send] is.
+//
+//go:noinline
+func Acked(fd int) (a Acks, ok bool) {
+	var info unix.TCPInfo
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return Acks{}, false
+	}
+	return Acks{
+		Since:       time.Duration(info.Last_ack_recv) * time.Millisecond,
+		Outstanding: info.Unacked > 0 || info.Notsent_bytes > 0,
+	}, true
+}
+
+// Unread is how many bytes have come that were not read yet; 0 if that can't be told.
+func Unread(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}

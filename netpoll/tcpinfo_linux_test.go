@@ -1,0 +1,88 @@
+package netpoll
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestAcked: what was sent is outstanding until the other end's kernel has acknowledged it, and an
+// acknowledgement is new when it comes. Where there are none, it says so.
+func TestAcked(t *testing.T) {
+	t.Parallel()
+	a, b := tcpPair(t)
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) { // until time has passed since the handshake
+		if acks, ok := Acked(a.fd); !ok || acks.Outstanding {
+			t.Fatalf("%+v, %v", acks, ok)
+		} else if acks.Since >= 20*time.Millisecond {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the last acknowledgement does not age")
+		}
+	}
+	before := time.Now()
+	a.send("x")
+	b.receives("x")
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		acks, _ := Acked(a.fd)
+		if !acks.Outstanding && acks.Since <= time.Since(before)+10*time.Millisecond {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not acknowledged: %+v", acks)
+		}
+	}
+	a.fill()
+	if acks, ok := Acked(a.fd); !ok || !acks.Outstanding {
+		t.Errorf("full: %+v, %v", acks, ok)
+	}
+	local, _ := unixPair(t)
+	for _, fd := range []int{local.fd, -1} {
+		if acks, ok := Acked(fd); ok || acks != (Acks{}) {
+			t.Errorf("descriptor %d: %+v, %v", fd, acks, ok)
+		}
+	}
+}
+
+// TestUnread: what came and was not read, in bytes.
+func TestUnread(t *testing.T) {
+	t.Parallel()
+	families(t, func(t *testing.T, pair family) {
+		a, b := pair(t)
+		if n := Unread(a.fd); n != 0 {
+			t.Errorf("of nothing: %d", n)
+		}
+		b.send("abc")
+		a.await(unix.POLLIN)
+		if n := Unread(a.fd); n != 3 {
+			t.Errorf("%d, want 3", n)
+		}
+	})
+	if n := Unread(-1); n != 0 {
+		t.Errorf("of no descriptor: %d", n)
+	}
+}
+
+// BenchmarkAcked is to be held against BenchmarkPing: what asking the kernel saves.
+func BenchmarkAcked(b *testing.B) {
+	x, _ := tcpPair(b)
+	for b.Loop() {
+		if _, ok := Acked(x.fd); !ok {
+			b.Fatal("not told")
+		}
+	}
+}
+
+// BenchmarkPing is what a ping costs this side without the ways there and back: a small send.
+func BenchmarkPing(b *testing.B) {
+	x, y := tcpPair(b)
+	frame, buf := []byte{0x89, 0}, make([]byte, 2)
+	for b.Loop() {
+		Send(x.fd, frame)
+		if _, err := Recv(y.fd, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

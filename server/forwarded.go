@@ -1,0 +1,240 @@
+package server
+
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+)
+
+// This file is pure: it finds the client's address in what proxies say. Each proxy adds the address that
+// it was called from behind those that it was told of, so only the last ones are to be believed: from the
+// server's side, all up to the first that is not a trusted proxy. That one is the client. What it said
+// itself is before it, and is never looked at.
+
+var (
+	errForwarded = badRequest("malformed X-Forwarded-For or Forwarded header")                     // RFC 7239 4
+	errDiffering = badRequest("X-Forwarded-For and Forwarded headers that name different clients") // as smuggling does
+)
+
+// proxies are the networks of proxies that are believed. The zero Prefix stands for unix sockets.
+type proxies []netip.Prefix
+
+// trust tells whether the peer at an address is such a proxy. A unix socket's has the zero Addr.
+func (p proxies) trust(a netip.Addr) bool {
+	for _, prefix := range p {
+		if prefix.Contains(a) || !a.IsValid() && prefix == (netip.Prefix{}) {
+			return true
+		}
+	}
+	return false
+}
+
+// client is whom a trusted proxy speaks for, by the lines of both headers, or the zero AddrPort if it
+// does not say. A proxy mostly writes one of the headers and lets the other pass as the client sent it,
+// so both have to say the same.
+func (p proxies) client(forwardedFor, forwarded func(yield func([]byte) bool)) (netip.AddrPort, error) {
+	one, other := trail{trusted: p}, trail{trusted: p}
+	for line := range forwardedFor {
+		one.forwardedFor(line)
+	}
+	for line := range forwarded {
+		other.forwarded(line)
+	}
+	switch {
+	case one.last.malformed || other.last.malformed:
+		return netip.AddrPort{}, errForwarded
+	case one.hops > 0 && other.hops > 0 && one.client().Addr() != other.client().Addr():
+		return netip.AddrPort{}, errDiffering
+	case one.hops > 0:
+		return one.client(), nil
+	}
+	return other.client(), nil
+}
+
+// trail is what one header says, read in the order that it was written.
+type trail struct {
+	trusted proxies
+	hops    int
+	last    hop            // that is not a trusted proxy
+	behind  netip.AddrPort // the first trusted proxy behind it
+}
+
+// hop is who called a proxy.
+type hop struct {
+	addr      netip.AddrPort // zero if it is not said; without a port, that is 0
+	malformed bool
+}
+
+func (t *trail) add(h hop) {
+	t.hops++
+	switch {
+	case !h.addr.IsValid() || !t.trusted.trust(h.addr.Addr()):
+		t.last, t.behind = h, netip.AddrPort{}
+	case !t.behind.IsValid():
+		t.behind = h.addr
+	}
+}
+
+// client is the last that is not a trusted proxy or, if there is none or it has no address, the first
+// behind it.
+func (t *trail) client() netip.AddrPort {
+	if t.last.addr.IsValid() {
+		return t.last.addr
+	}
+	return t.behind
+}
+
+// forwardedFor reads a line of X-Forwarded-For, of which there is no standard: addresses between
+// commas, with a port or without, IPv6 in brackets or without.
+func (t *trail) forwardedFor(line []byte) {
+	for item := range bytes.SplitSeq(line, []byte(",")) {
+		if item = bytes.Trim(item, " \t"); len(item) == 0 {
+			continue // RFC 9110 section 5.6.1.2: a list may have empty elements
+		}
+		if a, err := netip.ParseAddr(string(item)); err == nil && a.Zone() == "" {
+			t.add(hop{addr: netip.AddrPortFrom(a.Unmap(), 0)})
+		} else {
+			t.add(parseNode(item))
+		}
+	}
+}
+
+// forwarded reads a line of Forwarded (RFC 7239 section 4). Behind what is malformed nobody can tell
+// where the next element begins.
+func (t *trail) forwarded(line []byte) {
+	for line = skipBlank(line); len(line) > 0; line = skipBlank(line) {
+		if line[0] == ',' {
+			line = line[1:]
+			continue
+		}
+		var h hop
+		var ok bool
+		if h, line, ok = cutElement(line); !ok {
+			t.add(hop{malformed: true})
+			return
+		}
+		t.add(h)
+	}
+}
+
+func skipBlank(p []byte) []byte { return bytes.TrimLeft(p, " \t") }
+
+// cutElement reads pairs of name and value up to a comma: [pair] *(";" [pair]).
+func cutElement(p []byte) (h hop, rest []byte, ok bool) {
+	said := false
+	for {
+		if p = skipBlank(p); len(p) == 0 || p[0] == ',' {
+			return h, p, true
+		}
+		if p[0] == ';' {
+			p = p[1:]
+			continue
+		}
+		name, value, rest, ok := cutPair(p)
+		if !ok {
+			return h, nil, false
+		}
+		if fold(name, "for") {
+			if said {
+				return h, nil, false // "Each parameter MUST NOT occur more than once per field-value"
+			}
+			h, said = parseNode(value), true
+		}
+		if p = skipBlank(rest); len(p) > 0 && p[0] != ';' && p[0] != ',' {
+			return h, nil, false
+		}
+	}
+}
+
+// cutPair reads token "=" value, where the value is a token or a quoted string, whose quotes it takes
+// away.
+func cutPair(p []byte) (name, value, rest []byte, ok bool) {
+	name, p = cutToken(p)
+	if len(name) == 0 || len(p) == 0 || p[0] != '=' {
+		return nil, nil, nil, false
+	}
+	p = p[1:]
+	if len(p) == 0 || p[0] != '"' {
+		value, rest = cutToken(p)
+		return name, value, rest, len(value) > 0
+	}
+	for i := 1; i < len(p); i++ {
+		switch p[i] {
+		case '"':
+			return name, value, p[i+1:], true
+		case '\\':
+			if i++; i == len(p) {
+				return nil, nil, nil, false
+			}
+		}
+		value = append(value, p[i])
+	}
+	return nil, nil, nil, false
+}
+
+func cutToken(p []byte) (token, rest []byte) {
+	i := 0
+	for i < len(p) && tokenBytes[p[i]] {
+		i++
+	}
+	return p[:i], p[i:]
+}
+
+// parseNode reads node = nodename [":" node-port] (section 6): an IPv4 address, an IPv6 address in
+// brackets, "unknown", or a name that hides the address.
+func parseNode(node []byte) hop {
+	malformed := hop{malformed: true}
+	name, port, hasPort := bytes.Cut(node, []byte(":"))
+	six := len(node) > 0 && node[0] == '['
+	if six {
+		end := bytes.IndexByte(node, ']')
+		if end < 0 {
+			return malformed
+		}
+		name, port = node[1:end], node[end+1:]
+		if hasPort = len(port) > 0; hasPort && port[0] != ':' {
+			return malformed
+		}
+		port = bytes.TrimPrefix(port, []byte(":"))
+	}
+	number, ok := parseNodePort(port)
+	switch {
+	case hasPort && !ok:
+		return malformed
+	case !six && (fold(name, "unknown") || isHidden(name)):
+		return hop{}
+	}
+	a, err := netip.ParseAddr(string(name))
+	if err != nil || a.Is6() != six || a.Zone() != "" {
+		return malformed
+	}
+	return hop{addr: netip.AddrPortFrom(a.Unmap(), number)}
+}
+
+// parseNodePort reads a port, or the name that hides it, which is as none.
+func parseNodePort(p []byte) (number uint16, ok bool) {
+	if isHidden(p) {
+		return 0, true
+	}
+	for _, b := range p {
+		if !isDigit(b) {
+			return 0, false
+		}
+	}
+	n, err := strconv.ParseUint(string(p), 10, 16)
+	return uint16(n), err == nil && len(p) <= 5
+}
+
+// isHidden tells whether an identifier is obfuscated (section 6.3): "_" 1*(ALPHA / DIGIT / "." / "_" / "-").
+func isHidden(p []byte) bool {
+	if len(p) < 2 || p[0] != '_' {
+		return false
+	}
+	for _, b := range p {
+		letter := b | 0x20
+		if !isDigit(b) && (letter < 'a' || letter > 'z') && b != '.' && b != '_' && b != '-' {
+			return false
+		}
+	}
+	return true
+}

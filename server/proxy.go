@@ -1,0 +1,177 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+)
+
+// This file is about proxies: who of the peers is one, and whom it speaks for. What they say is read in
+// preface.go, before HTTP, and in forwarded.go.
+
+// ProxyProtocol makes a listener for [Server.Serve] whose connections begin with a header of haproxy's
+// PROXY protocol, version 1 or 2, by which a proxy says whose stream it passes on. RemoteAddr is that
+// client's address then, and PeerAddr the proxy's; a LOCAL or UNKNOWN connection is the proxy's own.
+//
+// The header is required. A connection that begins with anything else is closed without an answer and
+// counted, as is one from who is not in Server.TrustedProxies, unless that is empty: then everybody who
+// reaches the listener is believed. The header comes within Server.HandshakeTimeout and
+// Server.MaxHeaderBytes. What it says beside the addresses is ignored, but for the checksum, which is
+// checked.
+//
+// The listener's own Accept always fails, because nobody else would read the header.
+func ProxyProtocol(l net.Listener) net.Listener { return proxyListener{l} }
+
+type proxyListener struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (proxyListener) Accept() (net.Conn, error) {
+	return nil, errors.New("server: a listener of ProxyProtocol is for Server.Serve")
+}
+
+// listProxies checks Server.TrustedProxies, and brings them into the form that addresses are in here.
+func listProxies(prefixes []netip.Prefix) (list proxies, err error) {
+	for _, p := range prefixes {
+		if !p.IsValid() && p != (netip.Prefix{}) {
+			return nil, fmt.Errorf("server: %v in TrustedProxies is no prefix", p)
+		}
+		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// preface takes bytes before HTTP, and gives what is behind the PROXY header, once that is whole.
+func (c *Conn) preface(w *worker, p []byte) (rest []byte) {
+	said, n, err := cutPreface(p, c.loop.srv.maxHeader())
+	if err != nil {
+		c.mu.Lock()
+		c.abortPreface(err)
+		c.mu.Unlock()
+		c.loop.srv.complain()
+		return nil
+	}
+	if n == 0 {
+		if err := c.keepHead(p); err != nil {
+			c.refuseNow(w, err.(*refusal))
+		}
+		return nil
+	}
+	if rest = p[n:]; c.in != nil {
+		rest = append(c.in.rest[:0], rest...) // what is kept aside begins with the head now
+		c.in.rest = rest
+	}
+	if err := c.introduce(w, said); err != nil {
+		c.refuseNow(w, err.(*refusal))
+		return nil
+	}
+	return rest
+}
+
+// abortPreface ends a connection whose PROXY header is wrong. The lock is held.
+func (c *Conn) abortPreface(err error) {
+	if c.concluded() {
+		return
+	}
+	c.loop.srv.noPreface(c.loop, err)
+	c.kill(Closing{Cause: BadInput, Code: CodeAbnormal, Err: err})
+}
+
+// noPreface counts a connection without the header that it should have.
+func (s *Server) noPreface(l *loop, err error) {
+	s.complaints[limitPreface].why.Store(&err)
+	l.stats.handshakes[RefusedPreface].Add(1)
+	s.turnedAway(limitPreface)
+}
+
+// introduce takes what a PROXY header said. Only now it is known whose address counts.
+func (c *Conn) introduce(w *worker, said preface) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state &^= stPreface
+	w.stage = c.state
+	if !said.own {
+		c.speakFor(said.client)
+	}
+	return c.reenter()
+}
+
+// believe takes what a request says of its client, if its peer is a trusted proxy.
+func (c *Conn) believe(h *head) error {
+	trusted := c.loop.srv.proxies
+	if !trusted.trust(c.RemoteAddr().Addr()) {
+		return nil
+	}
+	client, err := trusted.client(h.fields("X-Forwarded-For"), h.fields("Forwarded"))
+	if err != nil || !client.IsValid() {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.speakFor(client)
+	return c.reenter()
+}
+
+// believeStd is believe for a request that net/http has read: the client, or the zero AddrPort.
+func (s *Server) believeStd(r *http.Request) (client netip.AddrPort, err error) {
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // a unix socket's is none
+	if !s.proxies.trust(peer.Addr().Unmap()) {
+		return client, nil
+	}
+	lines := func(name string) func(func([]byte) bool) {
+		return func(yield func([]byte) bool) {
+			for _, v := range r.Header.Values(name) {
+				if !yield([]byte(v)) {
+					return
+				}
+			}
+		}
+	}
+	return s.proxies.client(lines("X-Forwarded-For"), lines("Forwarded"))
+}
+
+// speakFor makes client the connection's address, and keeps the peer's. The lock is held, or nobody else
+// has the connection.
+func (c *Conn) speakFor(client netip.AddrPort) {
+	if x := c.extra(); x.peer == nil {
+		peer := c.RemoteAddr()
+		x.peer = &peer
+	}
+	if c.state.has(stCounted) { // for the address that it had
+		c.loop.srv.addresses.leave(c.ip)
+		c.state &^= stCounted
+	}
+	c.setRemote(client)
+}
+
+// reenter counts the connection for the address that it has now. The lock is held.
+func (c *Conn) reenter() error {
+	if !c.state.has(stCounted) && !c.enter() {
+		c.loop.srv.turnedAway(limitAddress)
+		return limitWords[limitAddress]
+	}
+	return nil
+}
+
+// PeerAddr is the address and port of the other end of the socket, also after the close: RemoteAddr, but
+// where a proxy speaks for its client. It is the zero AddrPort for a unix socket.
+func (c *Conn) PeerAddr() netip.AddrPort {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ext != nil && c.ext.peer != nil {
+		return *c.ext.peer
+	}
+	return c.RemoteAddr()
+}
+
+// remoteOf is an address as net/http has it.
+func remoteOf(a netip.AddrPort) net.Addr {
+	if !a.IsValid() {
+		return &net.UnixAddr{Name: "@", Net: "unix"}
+	}
+	return net.TCPAddrFromAddrPort(a)
+}
