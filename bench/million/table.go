@@ -35,7 +35,8 @@ func (r *Result) WriteTable(w io.Writer) error {
 	}
 	r.memoryRows(t)
 	if i := r.Idle; i != nil {
-		t.row("idle", "%.2f%% of a core for all servers together, in %.0f s without a message", i.ServerCPUPercent, i.Seconds)
+		t.row("idle", "%.2f%% of a core for all servers together: %.1f ms in %.0f s without a message", i.ServerCPUPercent,
+			1000*i.ServerCPUSeconds, i.Seconds)
 	}
 	r.Hold.rows(t, "hold")
 	r.Overload.rows(t, "overload")
