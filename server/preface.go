@@ -14,17 +14,17 @@ import (
 
 // What a header can have wrong. Nobody is told but the log: "the receiver should abort the connection".
 var (
-	errNoPreface       = prefaceError("server: no PROXY header")                                    // 2
-	errPrefaceLate     = prefaceError("server: PROXY header took too long")                         // 2
-	errPrefaceStranger = prefaceError("server: PROXY header from who is no trusted proxy")          // 2
-	errPrefaceLine     = prefaceError("server: malformed PROXY line")                               // 2.1
-	errPrefaceVersion  = prefaceError("server: PROXY header of another version")                    // 2.2
-	errPrefaceCommand  = prefaceError("server: PROXY header with an unknown command")               // 2.2
-	errPrefaceFamily   = prefaceError("server: PROXY header with an unknown family or protocol")    // 2.2
-	errPrefaceLong     = prefaceError("server: PROXY header longer than Server.MaxHeaderBytes")     // 2.2
-	errPrefaceShort    = prefaceError("server: PROXY header too short for its addresses")           // 2.2
-	errPrefaceVector   = prefaceError("server: PROXY header with a malformed type-length-value")    // 2.2
-	errPrefaceChecksum = prefaceError("server: PROXY header whose checksum is wrong") // 2.2.3
+	errNoPreface       = prefaceError("server: no PROXY header")                                 // 2
+	errPrefaceLate     = prefaceError("server: PROXY header took too long")                      // 2
+	errPrefaceStranger = prefaceError("server: PROXY header from who is no trusted proxy")       // 2
+	errPrefaceLine     = prefaceError("server: malformed PROXY line")                            // 2.1
+	errPrefaceVersion  = prefaceError("server: PROXY header of another version")                 // 2.2
+	errPrefaceCommand  = prefaceError("server: PROXY header with an unknown command")            // 2.2
+	errPrefaceFamily   = prefaceError("server: PROXY header with an unknown family or protocol") // 2.2
+	errPrefaceLong     = prefaceError("server: PROXY header longer than Server.MaxHeaderBytes")  // 2.2
+	errPrefaceShort    = prefaceError("server: PROXY header too short for its addresses")        // 2.2
+	errPrefaceVector   = prefaceError("server: PROXY header with a malformed type-length-value") // 2.2
+	errPrefaceChecksum = prefaceError("server: PROXY header whose checksum is wrong")            // 2.2.3
 )
 
 // prefaceError is what is wrong with a header.
