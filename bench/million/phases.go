@@ -128,17 +128,17 @@ func (r *run) openTo(ctx context.Context, n int) error {
 	start, before := time.Now(), r.crew.now()[opened]
 	server, client := cpuOf(r.crew.servers), cpuOf(r.crew.clients)
 	_, err := r.crew.longOrder(ctx, r.crew.clients, func(i int) order { return order{Open: share(n, r.plan.clients, i)} })
+	ramp, came := &r.result.Ramp, float64(r.crew.now()[opened]-before)
+	ramp.Seconds += time.Since(start).Seconds()
+	ramp.ConnsPerSec = float64(r.crew.now()[opened]) / ramp.Seconds
+	ramp.ServerCPUUs = micros(cpuOf(r.crew.servers)-server) / max(1, came)
+	ramp.ClientCPUUs = micros(cpuOf(r.crew.clients)-client) / max(1, came)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if err != nil && !r.anyDied() {
 		return fmt.Errorf("%w: %w", ErrNotOpened, err)
 	}
-	ramp, came := &r.result.Ramp, float64(r.crew.now()[opened]-before)
-	ramp.Seconds += time.Since(start).Seconds()
-	ramp.ConnsPerSec = float64(r.crew.now()[opened]) / ramp.Seconds
-	ramp.ServerCPUUs = micros(cpuOf(r.crew.servers)-server) / max(1, came)
-	ramp.ClientCPUUs = micros(cpuOf(r.crew.clients)-client) / max(1, came)
 	return wait(ctx, r.options.settle)
 }
 
