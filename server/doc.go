@@ -43,8 +43,8 @@
 //	table.go      the connections of a loop, by number
 //	trim.go       gives memory back after a storm
 //
-// What users meet is in server.go, endpoint.go, options.go, conn.go, message.go, request.go and
-// errors.go. What operators meet is in stats.go, of which counters.go does the counting and classes.go
+// What users meet is in server.go, endpoint.go, broadcast.go, options.go, conn.go, message.go, request.go
+// and errors.go. What operators meet is in stats.go, of which counters.go does the counting and classes.go
 // has the names, and in health.go. What the whole process may hold is bounded in budget.go. Large messages
 // lie outside the heap, in the address space that region_linux.go reserves; elsewhere (region_other.go)
 // on it.

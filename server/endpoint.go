@@ -41,22 +41,3 @@ func (c *Conn) isOpenOn(ep *Endpoint) bool {
 	defer c.mu.Unlock()
 	return c.ep == ep && !c.state.has(stCloseSent|stDead|stGone)
 }
-
-// Tally is how many connections a message was sent to, queued for, and refused by.
-type Tally struct{ Sent, Queued, Refused int }
-
-// Broadcast sends a prepared message to every open connection, and returns when each has it or
-// queues it; slow readers do not slow it down. It runs on the caller's goroutine.
-func (ep *Endpoint) Broadcast(p *Prepared) (b Tally) {
-	for c := range ep.Conns() {
-		switch outcome, _ := c.Send(p); outcome {
-		case Sent:
-			b.Sent++
-		case Queued:
-			b.Queued++
-		case Refused:
-			b.Refused++
-		}
-	}
-	return b
-}

@@ -1,8 +1,8 @@
 package server
 
 // tablePage is how many slots the table grows by: growing copies nothing, and wastes one page at
-// the most.
-const tablePage = 1024
+// the most. It is also what one goroutine takes at a time where several go over all connections.
+const tablePage = 256
 
 // table gives each connection of a loop a small number, its slot, by which the poller's tokens and
 // the wheel's places name it. The loop's lock guards it.

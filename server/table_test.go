@@ -70,8 +70,8 @@ func TestTablePages(t *testing.T) {
 		}
 	}
 	table.remove(7)
-	table.remove(1500)
-	if a, b, c := table.add(new(Conn)), table.add(new(Conn)), table.add(new(Conn)); a != 1500 || b != 7 || c != 2*tablePage+1 {
+	table.remove(tablePage + 9)
+	if a, b, c := table.add(new(Conn)), table.add(new(Conn)), table.add(new(Conn)); a != tablePage+9 || b != 7 || c != 2*tablePage+1 {
 		t.Errorf("slots %d, %d, %d; want the last that was given back, the one before, and a new one", a, b, c)
 	}
 }
