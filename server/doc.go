@@ -52,6 +52,7 @@
 // # Locks
 //
 // A connection's lock is held for moments, never while a handler runs, and comes before the locks
-// of its loop and of the pool's lanes, which are leaves. An acceptor's lock comes before the
-// server's. The turn (turn.go) is not a lock: who can't have it leaves a bit behind and goes on.
+// of its loop, of the pool's lanes and of the addresses, which are leaves. An acceptor's lock comes before
+// the server's, and both before that of the reserve of descriptors, a leaf too. The turn (turn.go) is
+// not a lock: who can't have it leaves a bit behind and goes on.
 package server

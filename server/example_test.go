@@ -168,6 +168,32 @@ func ExampleEndpoint_Broadcast() {
 	// 2 have it, 0 will, 0 read too slowly
 }
 
+// A balancer that passes streams on says first whose each is.
+func ExampleProxyProtocol() {
+	srv := &server.Server{MaxConnsPerAddress: 100}
+	srv.Handle("/ws", server.Options{OnOpen: func(c *server.Conn, _ *server.Request) { c.WriteText(c.RemoteAddr().String()) }})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(server.ProxyProtocol(l)) }()
+
+	balancer := ws.Dialer{NetDial: func(context.Context, string, string) (net.Conn, error) {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		must(err)
+		_, err = io.WriteString(conn, "PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n")
+		return conn, err
+	}}
+	conn, early, _, err := balancer.Dial(context.Background(), "ws://example.com/ws")
+	must(err)
+	p := &peer{Conn: conn, in: conn, srv: srv, served: served}
+	if early != nil { // it came with the answer to the handshake
+		p.in = early
+	}
+	p.hears()
+	p.hangUp()
+	// Output: 192.0.2.1:4711
+}
+
 // peer is the other side of the examples: a client that prints what it hears.
 type peer struct {
 	net.Conn
