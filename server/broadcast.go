@@ -26,7 +26,7 @@ func (ep *Endpoint) Broadcast(p *Prepared) (all Tally) {
 		var part Tally
 		var conns []*Conn
 		for i := next.Add(1) - 1; i < int64(len(pages)); i = next.Add(1) - 1 {
-			conns = pages[i].conns(conns[:0])
+			conns, _ = pages[i].loop.page(pages[i].page, conns[:0])
 			for _, c := range conns {
 				if c.isOpenOn(ep) {
 					part.count(c.Send(p))
@@ -79,10 +79,4 @@ func (s *Server) pages() (all []pageOf) {
 		}
 	}
 	return all
-}
-
-func (p pageOf) conns(dst []*Conn) []*Conn {
-	p.loop.mu.Lock()
-	defer p.loop.mu.Unlock()
-	return p.loop.table.page(p.page, dst)
 }

@@ -368,21 +368,26 @@ func (l *loop) remove(c *Conn) {
 
 // each calls f for every connection of the loop, page by page and without the lock.
 func (l *loop) each(f func(*Conn) bool) bool {
-	var conns []*Conn
-	for i := 0; ; i++ {
-		l.mu.Lock()
-		if i >= len(l.table.pages) {
-			l.mu.Unlock()
-			return true
-		}
-		conns = l.table.page(i, conns[:0])
-		l.mu.Unlock()
+	conns, ok := l.page(0, nil)
+	for i := 1; ok; i++ {
 		for _, c := range conns {
 			if !f(c) {
 				return false
 			}
 		}
+		conns, ok = l.page(i, conns[:0])
 	}
+	return true
+}
+
+// page copies out the connections of the table's i-th page, and tells whether there is one.
+func (l *loop) page(i int, dst []*Conn) ([]*Conn, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i >= len(l.table.pages) {
+		return dst, false
+	}
+	return l.table.page(i, dst), true
 }
 
 // progress is how far a shift is with its batch: the number of the batch and the index of the next
