@@ -37,8 +37,9 @@
 //   - crowd.go, visitor.go: an event loop for connections that come again; one of them
 //   - kinds.go, ammunition.go, newcomer.go: what they do, and with what; the good ones among them
 //   - subscribers.go, times.go: ticked connections that are led from outside, as package million does with
-//     those of many processes; times that processes tell each other
-//   - shared.go: what packages beside this one use of it
+//     those of many processes, and package stress with those that stay in a storm; times that processes
+//     tell each other
+//   - shared.go, netstat.go: what packages beside this one use of it; what the kernel lost
 //   - proc.go, machine.go: processor time and memory of a process; where it was measured
 //   - job.go, comparison.go, metric.go: a scenario and its result as JSON; those of several servers
 //     in turn; the numbers that they are compared by

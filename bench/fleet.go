@@ -102,7 +102,7 @@ func (f *fleet) ask(n int) {
 		l.do(func() {
 			l.want = share(n, len(f.loops), i)
 			if l.pace != nil {
-				l.pace.start = l.clock()
+				l.pace.start, l.pace.sent = l.clock(), 0
 			}
 		})
 	}

@@ -55,9 +55,24 @@ func newLateness(every time.Duration, conns int) *lateness {
 
 // restart forgets everything, for a server that has another period from now on.
 func (l *lateness) restart(every time.Duration) {
-	l.every, l.missing, l.silent = every, 0, 0
+	l.every = every
 	clear(l.rows)
+	l.reset()
+}
+
+// reset forgets what was judged, and keeps the schedules.
+func (l *lateness) reset() {
+	l.missing, l.silent = 0, 0
 	l.late.Reset()
+}
+
+// cut judges all that has come, of every connection, whose schedule goes on.
+func (l *lateness) cut() {
+	for i := range l.rows {
+		if s := &l.rows[i]; s.count > 0 {
+			l.judge(s, s.count)
+		}
+	}
 }
 
 // arrived takes a message of a connection. A connection's messages come in the order of time.

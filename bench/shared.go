@@ -1,6 +1,11 @@
 package bench
 
-import "time"
+import (
+	"fmt"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
 
 // This file is what packages beside this one measure and show processes with.
 
@@ -16,6 +21,12 @@ func Reasons(counts map[string]int) string { return reasons(counts) }
 
 // Size writes bytes in the unit that fits.
 func Size(bytes float64) string { return size(bytes) }
+
+// PercentilesOf are those of times in microseconds.
+func PercentilesOf(us *hdrhistogram.Histogram) Percentiles { return percentilesOf(us) }
+
+// Millis writes microseconds as milliseconds.
+func Millis(us int64) string { return fmt.Sprintf("%.4g", millis(us)) }
 
 // DescriptorLimit is how many descriptors this process may have; 0 if the kernel does not say.
 func DescriptorLimit() uint64 { return descriptorLimit() }

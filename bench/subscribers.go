@@ -20,6 +20,9 @@ type SubscribersOptions struct {
 	Options
 	// Spare is how many connections may be tried beyond Conns, in place of those that failed.
 	Spare int
+	// Rate bounds the connections that are dialled a second, all together; 0 is as fast as ConnectBurst
+	// allows.
+	Rate float64
 	// FirstSource is where this process begins among the loopback addresses that connections come
 	// from, so that processes that subscribe together don't all begin with the same.
 	FirstSource int
@@ -41,6 +44,9 @@ func Subscribe(ctx context.Context, o SubscribersOptions) (*Subscribers, error) 
 	t.first, t.many = o.FirstSource, true
 	o.Conns += o.Spare
 	f, err := newFleet(t, o.Options, 0, func(l *loop, _ int) scenario {
+		if o.Rate > 0 {
+			l.pace, l.late = &pace{rate: o.Rate / float64(o.Loops)}, newHistogram()
+		}
 		return &subscribed{
 			ticked: ticked{loop: l, lateness: newLateness(time.Second, len(l.conns))},
 			heard:  make([]uint32, len(l.conns)),
@@ -126,6 +132,22 @@ func (s *Subscribers) Heard() *Heard {
 	return h
 }
 
+// Cut judges what was counted since Listen, or since the last Cut, and goes on counting on the same
+// schedules: what comes late after it is late by the times before it. Messages of a connection that are
+// missing behind the last that came are left for the next Cut, or for Heard.
+func (s *Subscribers) Cut() *Heard {
+	h := &Heard{Ticks: map[int]int{}}
+	s.each(func(_ *loop, of *subscribed) { of.cut(h) })
+	return h
+}
+
+// HangUp closes all connections without a closing handshake, so that the server sees the end of the
+// stream, and ends the loops.
+func (s *Subscribers) HangUp() {
+	s.fleet.each((*loop).hangUpAll)
+	s.fleet.close()
+}
+
 // Close resets all connections and ends the loops. There is no closing handshake: a great number of
 // them would take long, and leave as many ports at rest.
 func (s *Subscribers) Close() {
@@ -161,8 +183,21 @@ func (s *subscribed) listen(now, every time.Duration) {
 	s.begin(now)
 }
 
+func (s *subscribed) cut(h *Heard) {
+	s.lateness.cut()
+	s.report(h)
+	clear(s.heard)
+	s.messages = 0
+	s.lateness.reset()
+}
+
 func (s *subscribed) tell(now time.Duration, h *Heard) {
 	s.end(now)
+	s.report(h)
+}
+
+// report adds what was counted.
+func (s *subscribed) report(h *Heard) {
 	for i, n := range s.heard {
 		if s.loop.conns[i].state == open {
 			h.Ticks[int(n)]++

@@ -23,7 +23,6 @@
 //   - child.go, crew.go: a child process as its parent sees it; all of them
 //   - orders.go: what they are told and report, and the loop of a child
 //   - server.go, client.go: what the children do
-//   - weigh.go, netstat.go, sampler.go: memory and processor time of all; what the kernel lost; a point
-//     each second
+//   - weigh.go, sampler.go: memory and processor time of all; a point each second
 //   - result.go, table.go, progress.go: what was measured, and how it is shown
 package million

@@ -30,7 +30,7 @@ const (
 
 // start starts the children: a server first, which finds a free port, and then those that share it.
 func (r *run) start(ctx context.Context) error {
-	r.network = network()
+	r.network = bench.Network()
 	r.result.Machine = bench.ThisMachine()
 	r.result.Servers, r.result.Clients, r.result.Opening = r.plan.servers, r.plan.clients, r.plan.opening
 	r.show.say("%d connections, of %d server and %d client processes", r.plan.conns, r.plan.servers, r.plan.clients)

@@ -343,23 +343,6 @@ func TestRoundUp(t *testing.T) {
 	}
 }
 
-func TestParseNetstat(t *testing.T) {
-	before := parseNetstat([]byte("TcpExt: SyncookiesSent Other ListenOverflows ListenDrops\nTcpExt: 1 2 3 4\nIpExt: ListenDrops\nIpExt: 99\n"))
-	after := parseNetstat([]byte("TcpExt: SyncookiesSent Other ListenOverflows ListenDrops TCPMemoryPressures\nTcpExt: 1 9 5 4 6\n"))
-	if len(before) != 3 || before["ListenOverflows"] != 3 || before["ListenDrops"] != 4 {
-		t.Errorf("parsed %v", before)
-	}
-	more := grown(before, after)
-	if len(more) != 2 || more["ListenOverflows"] != 2 || more["TCPMemoryPressures"] != 6 {
-		t.Errorf("grown %v", more)
-	}
-	for _, odd := range []string{"", "TcpExt:", "TcpExt: ListenDrops\nTcpExt: many\n", "TcpExt: ListenDrops\n"} {
-		if got := parseNetstat([]byte(odd)); len(got) != 0 {
-			t.Errorf("%q: %v", odd, got)
-		}
-	}
-}
-
 // TestAt: between two reports counts are as if they had changed evenly, and before and after the last
 // ones they are those.
 func TestAt(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/stillpool/stillpool/bench"
 )
 
 // Why a run ended before its time.
@@ -181,7 +183,7 @@ func (r *run) account() {
 			r.result.Lost["client process ended"] += ch.took()
 		}
 	}
-	r.result.Network = grown(r.network, network())
+	r.result.Network = bench.Grown(r.network, bench.Network())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.result.Deaths = r.deaths

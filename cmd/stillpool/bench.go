@@ -23,6 +23,11 @@ type benchCmd struct {
 	Attack  benchAttackCmd  `cmd:"" help:"Measure good clients alone, and beside hostile ones."`
 	Hostile benchHostileCmd `cmd:"" hidden:""`
 
+	Storm   benchStormCmd   `cmd:"" help:"Have most clients dropped and back within a second, and measure what those see that stay."`
+	Subject benchSubjectCmd `cmd:"" hidden:""`
+
+	Overload benchOverloadCmd `cmd:"" help:"Have more ticks come due than the machine can carry, and measure what is beside them."`
+
 	Million      benchMillionCmd      `cmd:"" help:"Hold a million connections on this machine, and overload it."`
 	MillionChild benchMillionChildCmd `cmd:"" hidden:""`
 	Profile      benchProfileCmd      `cmd:"" help:"Profile the server under a scenario."`

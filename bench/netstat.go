@@ -1,4 +1,4 @@
-package million
+package bench
 
 import (
 	"bufio"
@@ -15,8 +15,9 @@ var watched = []string{
 	"TCPMemoryPressures", "TCPAbortOnMemory", "TCPBacklogDrop", "TCPRcvQDrop", "TCPTimeouts", "TCPTimeWaitOverflow",
 }
 
-// network reads them.
-func network() map[string]int64 {
+// Network reads what the kernel's network code has counted since the machine started, as far as it tells
+// of losses.
+func Network() map[string]int64 {
 	data, _ := os.ReadFile("/proc/net/netstat")
 	return parseNetstat(data)
 }
@@ -43,8 +44,8 @@ func parseNetstat(data []byte) map[string]int64 {
 	return all
 }
 
-// grown are the counters that are higher than before.
-func grown(before, after map[string]int64) map[string]int64 {
+// Grown are the counters that are higher than before.
+func Grown(before, after map[string]int64) map[string]int64 {
 	more := map[string]int64{}
 	for name, n := range after {
 		if n > before[name] {

@@ -1,0 +1,96 @@
+package stress
+
+import (
+	"context"
+	"time"
+
+	"github.com/stillpool/stillpool/bench"
+)
+
+// Drop is how the connections of a storm end.
+type Drop string
+
+// The ways to be dropped.
+const (
+	ByReset  Drop = "reset"  // the client's ends are reset
+	ByEnd    Drop = "end"    // the client's ends are closed, without a closing handshake
+	ByServer Drop = "server" // the server closes, with 1012
+)
+
+// herd is those who are dropped and come back.
+type herd struct {
+	options StormOptions
+	of      Handle
+	first   int // where its source addresses begin
+	subs    *bench.Subscribers
+}
+
+// gather opens the herd's connections at a pace that harms nobody.
+func gather(ctx context.Context, o StormOptions, of Handle) (*herd, error) {
+	h := &herd{options: o, of: of}
+	return h, h.come(ctx, 100, 0)
+}
+
+func (h *herd) come(ctx context.Context, burst int, rate float64) (err error) {
+	h.subs, err = bench.Subscribe(ctx, bench.SubscribersOptions{
+		Options: bench.Options{
+			URL: h.of.url(idlePath), Conns: h.options.Storm, ConnectBurst: burst, SlopeFrom: -1,
+			ConnectTimeout: h.options.ConnectTimeout,
+		},
+		Spare: h.options.Storm, Rate: rate, FirstSource: h.first,
+	})
+	if err != nil {
+		return err
+	}
+	h.first += h.options.Storm % 100
+	return h.subs.Open(ctx, h.options.Storm)
+}
+
+// drop ends all connections of the herd.
+func (h *herd) drop(ctx context.Context) error {
+	switch h.options.Drop {
+	case ByEnd:
+		h.subs.HangUp()
+	case ByServer:
+		if err := h.of.drop(ctx); err != nil {
+			return err
+		}
+		for h.subs.Count().Open > 0 {
+			if err := pause(ctx, time.Millisecond); err != nil {
+				return err
+			}
+		}
+		h.subs.Close()
+	default:
+		h.subs.Close()
+	}
+	return nil
+}
+
+// comeBack returns when all are back. Without a time to spread them over, all are dialled at once.
+func (h *herd) comeBack(ctx context.Context) error {
+	rate := 0.0
+	if h.options.Within > 0 {
+		rate = float64(h.options.Storm) / h.options.Within.Seconds()
+	}
+	return h.come(ctx, h.options.Storm, rate)
+}
+
+// leave ends them for good.
+func (h *herd) leave() {
+	if h.subs != nil {
+		h.subs.Close()
+	}
+}
+
+// pause ends early if ctx does.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
