@@ -58,6 +58,7 @@ func RemoteAddr(int) (netip.AddrPort, error)          { return netip.AddrPort{},
 func Take(syscall.Conn) (int, error)                  { return -1, ErrUnsupported }
 func NetConn(int) (net.Conn, error)                   { return nil, ErrUnsupported }
 func Acked(int) (Acks, bool)                          { return Acks{}, false }
+func AcceptQueue(int) (int, int, bool)                { return 0, 0, false }
 func Unread(int) int                                  { return 0 }
 func IsTCP(int) bool                                  { return false }
 func IsTransient(error) bool                          { return false }

@@ -19,20 +19,34 @@ type Acks struct {
 
 // Acked reads the state of a TCP socket. It answers false for one of another kind. It never blocks, and
 // is a raw system call as [Send] is.
-//
-//go:noinline
 func Acked(fd int) (a Acks, ok bool) {
 	var info unix.TCPInfo
-	size := uint32(unsafe.Sizeof(info))
-	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
-		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	if errno != 0 {
+	if !readTCPInfo(fd, &info) {
 		return Acks{}, false
 	}
 	return Acks{
 		Since:       time.Duration(info.Last_ack_recv) * time.Millisecond,
 		Outstanding: info.Unacked > 0 || info.Notsent_bytes > 0,
 	}, true
+}
+
+// AcceptQueue is how many connections wait in the kernel for a TCP listener to accept them, and how many
+// there may be (tcp(7), TCP_INFO: of a listener, what else counts segments counts these). It answers
+// false for a socket of another kind.
+func AcceptQueue(fd int) (waiting, most int, ok bool) {
+	var info unix.TCPInfo
+	if !readTCPInfo(fd, &info) || info.State != unix.BPF_TCP_LISTEN {
+		return 0, 0, false
+	}
+	return int(info.Unacked), int(info.Sacked), true
+}
+
+//go:noinline
+func readTCPInfo(fd int, info *unix.TCPInfo) bool {
+	size := uint32(unsafe.Sizeof(*info))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(info)), uintptr(unsafe.Pointer(&size)), 0)
+	return errno == 0
 }
 
 // Unread is how many bytes have come that were not read yet; 0 if that can't be told.

@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"net"
 	"testing"
 	"time"
 
@@ -83,6 +84,40 @@ func BenchmarkPing(b *testing.B) {
 		Send(x.fd, frame)
 		if _, err := Recv(y.fd, buf); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestAcceptQueue: those who have connected and were not accepted, and nothing of a socket that is no TCP
+// listener.
+func TestAcceptQueue(t *testing.T) {
+	t.Parallel()
+	l, err := Listen("127.0.0.1:0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for want := range 4 {
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+			n, most, ok := AcceptQueue(l.FD)
+			if ok && n == want && most >= 4 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d of %d wait, %v, want %d", n, most, ok, want)
+			}
+		}
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	a, _ := tcpPair(t)
+	u, _ := unixPair(t)
+	for _, fd := range []int{a.fd, u.fd, -1} {
+		if n, most, ok := AcceptQueue(fd); ok || n != 0 || most != 0 {
+			t.Errorf("descriptor %d: %d of %d, %v", fd, n, most, ok)
 		}
 	}
 }

@@ -143,6 +143,17 @@ func (a *acceptor) resume() {
 	}
 }
 
+// queue is what the kernel has of connections to be accepted, and the most it may have; nothing of a unix
+// socket.
+func (a *acceptor) queue() (waiting, most int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.closed {
+		waiting, most, _ = netpoll.AcceptQueue(a.listener.FD)
+	}
+	return waiting, most
+}
+
 // close ends accepting and closes the listener.
 func (a *acceptor) close() {
 	a.mu.Lock()

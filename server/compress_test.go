@@ -502,7 +502,7 @@ func TestLaneTakesTurns(t *testing.T) {
 	l.queue = jobs{conn(1), conn(2), conn(3), conn(4), conn(5)}
 	var order []uint64
 	for {
-		j, ok := l.take()
+		j, ok := l.take(true)
 		if !ok {
 			break
 		}

@@ -25,6 +25,8 @@ type loop struct {
 	sleeping, sleepEnds bool
 	until               wheel.Time
 	acceptors           []*acceptor
+	dueMost             int  // taken from the wheel at once: less where handlers take long
+	dueFull             bool // as many were, the last time
 
 	beat  atomic.Pointer[beat] // what the loop was asked and did not answer yet, see health.go
 	watch watch
@@ -33,8 +35,13 @@ type loop struct {
 
 const (
 	batchEvents = 256 // taken from the kernel at once
-	batchDue    = 256 // taken from the wheel at once
+	batchDue    = 256 // taken from the wheel at once, at the most
+	leastDue    = 8   // and at the least
 	batchQueue  = 4   // taken from the queue at once
+
+	// longBatch is the time, in milliseconds, from which a batch is too long that was full of what was
+	// due: events wait for as much as two of them. It takes handlers of more than 30 µs to get there.
+	longBatch = wheel.Time(8)
 
 	listenerToken netpoll.Token = 1 << 63 // of an acceptor; the rest is its index
 )
@@ -44,7 +51,7 @@ func newLoop(s *Server) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loop{srv: s, poll: poll, wheel: wheel.New(s.now())}
+	l := &loop{srv: s, poll: poll, wheel: wheel.New(s.now()), dueMost: batchDue}
 	l.watch.loop = l
 	if l.watch.alarm, err = netpoll.NewAlarm(); err != nil {
 		poll.Close()
@@ -201,7 +208,10 @@ func (l *loop) gather(s *shift) bool {
 	s.items = s.items[:0]
 	l.mu.Lock()
 	l.sleeping = false
-	for _, slot := range s.due[:l.wheel.Advance(s.now, s.due[:])] {
+	l.fit(s.now - last)
+	due := s.due[:l.wheel.Advance(s.now, s.due[:l.dueMost])]
+	l.dueFull = len(due) == l.dueMost
+	for _, slot := range due {
 		if c := l.table.get(slot); c != nil {
 			s.items = append(s.items, item{conn: c, what: itemDue})
 		}
@@ -218,6 +228,20 @@ func (l *loop) gather(s *shift) bool {
 		l.watch.arm()
 	}
 	return true
+}
+
+// fit changes how much is taken from the wheel at once by how long the last batch took. If it was full
+// nothing was waited for since. Ticks that the machine can't carry are full batches one after the other,
+// and all else that a loop does has to wait for the ticks of a batch to end. The lock is held.
+func (l *loop) fit(took wheel.Time) {
+	switch {
+	case !l.dueFull:
+		l.dueMost = batchDue
+	case took > longBatch:
+		l.dueMost = max(l.dueMost/2, leastDue)
+	case took < longBatch/4:
+		l.dueMost = min(2*l.dueMost, batchDue)
+	}
 }
 
 // fetch touches the records of a batch before the first of them is served. After a second of rest they

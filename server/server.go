@@ -279,17 +279,17 @@ func (s *Server) open() error {
 	if s.HandshakeRate > 0 {
 		s.pace.set(s.HandshakeRate, orDefault(s.HandshakeBurst, s.HandshakeRate))
 	}
-	workers := orDefault(s.Workers, defaultWorkers)
-	s.pool.handlers = lane{srv: s, role: onHandlers, limit: workers}
-	s.pool.ticks = lane{srv: s, role: onTicks, limit: max(workers/8, 1)}
-	s.pool.closes = lane{srv: s, role: onCloses, limit: max(workers/8, 1)}
-	s.pool.inflates = lane{srv: s, role: onInflates, limit: max(runtime.GOMAXPROCS(0)/2, 1)}
-	s.pool.questions = lane{srv: s, role: onQuestions, limit: workers}
+	workers, procs := orDefault(s.Workers, defaultWorkers), runtime.GOMAXPROCS(0)
+	s.pool.handlers = lane{srv: s, role: onHandlers, procs: procs, limit: workers}
+	s.pool.ticks = lane{srv: s, role: onTicks, procs: procs, limit: max(workers/8, 1)}
+	s.pool.closes = lane{srv: s, role: onCloses, procs: procs, limit: max(workers/8, 1)}
+	s.pool.inflates = lane{srv: s, role: onInflates, procs: procs, limit: max(procs/2, 1)}
+	s.pool.questions = lane{srv: s, role: onQuestions, procs: procs, limit: workers}
 	s.squeezing.limit = int32(s.pool.inflates.limit)
 	s.acceptors = make(map[*acceptor]bool)
 	s.idle, s.ended = make(chan struct{}), make(chan struct{})
 	var loops []*loop
-	for range orDefault(s.Loops, max(1, runtime.GOMAXPROCS(0)/2)) {
+	for range orDefault(s.Loops, max(1, procs/2)) {
 		l, err := newLoop(s)
 		if err != nil {
 			for _, l := range loops {

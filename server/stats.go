@@ -17,6 +17,10 @@ type Stats struct {
 	Parting     int // now: those that Shutdown has yet to say goodbye to
 	MaxConns    int // Server.MaxConns
 
+	// AcceptQueue is now: connections that wait in the kernel for the server's TCP listeners, and
+	// AcceptQueueLimit how many may. Past it tries are dropped, and each comes again a second later.
+	AcceptQueue, AcceptQueueLimit int
+
 	Accepted  uint64 // connections that came, also those refused
 	Rests     uint64 // times that accepting rested, with no descriptor or memory left to turn anybody away with
 	Closed    uint64 // connections that had been upgraded
@@ -147,6 +151,7 @@ func (s *Server) Stats() Stats {
 	for _, l := range loops {
 		st.add(&l.stats)
 		st.RunQueue += l.waiting()
+		st.addAcceptors(l)
 		st.LoopStalled = max(st.LoopStalled, l.stalled())
 	}
 	st.Handshakes, st.Closed = sum(st.RefusedBy[:]), sum(st.ClosedByCause[:])
@@ -166,6 +171,18 @@ func (s *Server) endpointStats() (all []EndpointStats) {
 		}
 	}
 	return all
+}
+
+// addAcceptors adds the kernel's queues of the loop's listeners.
+func (st *Stats) addAcceptors(l *loop) {
+	l.mu.Lock()
+	all := l.acceptors // what it has is never changed, only added to
+	l.mu.Unlock()
+	for _, a := range all {
+		waiting, most := a.queue()
+		st.AcceptQueue += waiting
+		st.AcceptQueueLimit += most
+	}
 }
 
 func (st *Stats) lanes(p *pool) {

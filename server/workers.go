@@ -1,6 +1,7 @@
 package server
 
 import (
+	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,8 +37,9 @@ type worker struct {
 
 	// running is the kind of handlers that was called last, for the watcher to blame.
 	running atomic.Pointer[slowness]
-	yield   bool    // the connection in hand has had its share
-	req     Request // for a handshake
+	yield   bool       // the connection in hand has had its share
+	gaveWay wheel.Time // to the loops, on the pool
+	req     Request    // for a handshake
 }
 
 // mayHandle tells whether w may run open and message handlers of ep.
@@ -83,13 +85,20 @@ type pool struct {
 // lane is a share of the pool: goroutines, up to a limit, that come when there is work and go when
 // there is none; and a queue behind them. A connection stands in a lane once at the most, so the
 // queue is bounded by the connections.
+//
+// How many there are is for handlers that wait for something: of those that compute, more than there
+// are processors get nothing done sooner, and each that waits for a processor makes an event loop that
+// has become ready wait behind it. So a lane grows only while the processors keep up.
 type lane struct {
 	srv   *Server
 	role  role
 	limit int
+	procs int // processors of Go's
 
 	mu      sync.Mutex
 	running int
+	asks    bool // the lane grows by one, crowded or not, when a timer comes
+	sample  [1]metrics.Sample
 	queue   jobs
 	large   jobs // what takes longest, which takes turns with the others
 	turns   bool // whose turn is next
@@ -127,14 +136,18 @@ func (l *lane) work() {
 	w := workerBuffers.Get().(*worker)
 	defer workerBuffers.Put(w)
 	w.role, w.srv = l.role, l.srv
-	for {
-		j, ok := l.take()
+	for fresh := true; ; fresh = false {
+		j, ok := l.take(fresh)
 		if !ok {
 			return
 		}
 		l.do(w, j)
 	}
 }
+
+// giveWayEvery is how often who runs one handler after the other lets the loops have their turn, in
+// milliseconds: where handlers compute, on all processors, nobody else would.
+const giveWayEvery = wheel.Time(2)
 
 func (l *lane) do(w *worker, j job) {
 	returned := false
@@ -144,7 +157,10 @@ func (l *lane) do(w *worker, j job) {
 			j.conn.goexited(w)
 		}
 	}()
-	w.now = l.srv.now()
+	if w.now = l.srv.now(); w.now-w.gaveWay >= giveWayEvery {
+		w.gaveWay = w.now
+		l.srv.yield()
+	}
 	j.conn.resume(w, j.mark)
 	returned = true
 }
@@ -159,26 +175,73 @@ func (l *lane) quit() {
 
 // recruit starts a goroutine if there is work and room for one. The lane's lock is held.
 func (l *lane) recruit() {
-	if len(l.queue)+len(l.large) > 0 && l.running < l.limit {
-		l.running++
-		l.srv.goroutines.Add(1)
-		go l.work()
+	switch {
+	case len(l.queue)+len(l.large) == 0 || l.running >= l.limit:
+	case l.crowded():
+		l.askLater()
+	default:
+		l.enlist()
 	}
 }
 
-// take gives the next connection, or ends the goroutine's place in the lane.
-func (l *lane) take() (job, bool) {
+// enlist starts a goroutine. The lane's lock is held.
+func (l *lane) enlist() {
+	l.running++
+	l.srv.goroutines.Add(1)
+	go l.work()
+}
+
+// crowded tells whether another goroutine would only wait for a processor. The lane's lock is held.
+func (l *lane) crowded() bool { return l.running >= l.procs && l.runnable() >= uint64(l.procs) }
+
+// runnable is how many goroutines of the process wait for a processor. To ask takes some 50 ns.
+func (l *lane) runnable() uint64 {
+	l.sample[0].Name = "/sched/goroutines/runnable:goroutines"
+	metrics.Read(l.sample[:])
+	if l.sample[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return l.sample[0].Value.Uint64()
+}
+
+// crowdedGrowth is how often a lane grows by one that has work and no processor for it. It may be others
+// who keep the processors busy while all of its own wait for something: then it is this that has them
+// served.
+const crowdedGrowth = 5 * time.Millisecond
+
+// askLater has the lane grow by one after a while, if there is still work. The lane's lock is held.
+func (l *lane) askLater() {
+	if l.asks {
+		return
+	}
+	l.asks = true
+	time.AfterFunc(crowdedGrowth, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.asks = false
+		if len(l.queue)+len(l.large) > 0 && l.running < l.limit {
+			l.enlist()
+		}
+	})
+}
+
+// take gives the next connection, or ends the goroutine's place in the lane. Who has had one already makes
+// room in a crowd: that is how a lane of handlers that compute becomes small again.
+func (l *lane) take(fresh bool) (job, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	from := &l.queue
 	if l.turns = !l.turns; len(l.queue) == 0 || l.turns && len(l.large) > 0 {
 		from = &l.large
 	}
-	if len(*from) == 0 {
+	if len(*from) == 0 || !fresh && l.running > l.procs && l.crowded() {
 		l.running--
+		l.recruit()
 		return job{}, false
 	}
-	return from.first(), true
+	j := from.first()
+	l.recruit() // who comes first looks whether there is a processor for another one by now
+	return j, true
 }
 
 // first takes the first job out of a queue that has one.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -36,7 +37,8 @@ func (h Handle) stats(ctx context.Context) (st server.Stats, err error) {
 
 // load changes interval and work of all ticked connections.
 func (h Handle) load(ctx context.Context, every, work time.Duration) error {
-	return h.ask(ctx, "POST", fmt.Sprintf("%s?every=%v&work=%v", loadPath, every, work), nil)
+	q := url.Values{"every": {every.String()}, "work": {work.String()}} // of which µ must be escaped
+	return h.ask(ctx, "POST", loadPath+"?"+q.Encode(), nil)
 }
 
 // drop has the server close all idle connections.

@@ -158,6 +158,7 @@ func (v *overload) load(ctx context.Context, times float64) (*Load, error) {
 		return nil, err
 	}
 	l.Seconds, l.PerSecond = took.Seconds(), float64(heard.Messages)/took.Seconds()
+	l.Deposed = after.Deposed - before.Deposed
 	l.Server, l.Share = viewOf(before, after), shareOf(heard.Ticks)
 	l.Lost = v.subs.Count().Lost
 	if l.ClientCPUPercent, err = cpuSince(os.Getpid(), client, took); err != nil {

@@ -23,7 +23,8 @@ type Load struct {
 	Seconds        float64 `json:"seconds"`
 	PerSecond      float64 `json:"messages_per_second"` // that came
 	Server         View    `json:"server"`
-	Share          Share   `json:"share"` // of messages, over the ticked connections
+	Deposed        uint64  `json:"deposed"` // loops, by the server
+	Share          Share   `json:"share"`   // of messages, over the ticked connections
 
 	Echo       bench.Percentiles `json:"echo"` // from when a message was due
 	Unanswered int64             `json:"unanswered"`
@@ -61,7 +62,7 @@ func (l *Load) rows(t table) {
 	if len(l.Lost) > 0 {
 		t.row("  LOST", "%s", bench.Reasons(l.Lost))
 	}
-	t.row("  CPU", "server %.0f%% of a core, client %.0f%%", l.ServerCPUPercent, l.ClientCPUPercent)
+	t.row("  CPU", "server %.0f%% of a core, client %.0f%%; %d times a loop was deposed", l.ServerCPUPercent, l.ClientCPUPercent, l.Deposed)
 	if r := l.Recovery; r != nil {
 		t.row("  recovery", "%s", r)
 	}

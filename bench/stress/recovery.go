@@ -9,8 +9,8 @@ import (
 type Recovery struct {
 	// EasedSeconds is when the server had taken the order on all connections.
 	EasedSeconds float64 `json:"eased_seconds"`
-	// CalmSeconds is when a tick was last seen to be late or skipped, both from the order on; 0 if none
-	// was.
+	// CalmSeconds is when a tick was last seen to be late or skipped, both from the order on; what came
+	// before all had the new interval counts as come then.
 	CalmSeconds float64 `json:"calm_seconds"`
 	Calm        bool    `json:"calm"` // within the time that it was watched
 }
@@ -29,6 +29,7 @@ func (v *overload) recover(ctx context.Context) (*Recovery, error) {
 		return nil, err
 	}
 	r.EasedSeconds = time.Since(start).Seconds()
+	r.CalmSeconds = r.EasedSeconds
 	last, err := of.stats(ctx)
 	if err != nil {
 		return nil, err

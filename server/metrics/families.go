@@ -54,6 +54,8 @@ var families = []family{
 				add(float64(r.MaxConns))
 			}
 		}},
+	gauge("accept_queue_connections", "Connections that wait now in the kernel to be accepted.", func(r *reading) int { return r.AcceptQueue }),
+	gauge("accept_queue_limit", "Connections that may wait in the kernel to be accepted.", func(r *reading) int { return r.AcceptQueueLimit }),
 	{"endpoint_connections", "Connections now that were upgraded, by the endpoint's path.", prometheus.GaugeValue, "endpoint",
 		func(r *reading, add func(float64, ...string)) {
 			for _, ep := range r.Endpoints {
