@@ -182,3 +182,22 @@ func TestLatenessRestart(t *testing.T) {
 		t.Errorf("%d missing and %d silent, want one a connection and none", l.missing, l.silent)
 	}
 }
+
+// TestLatenessCut: what comes after a cut is held against the schedule from before it, and counted apart.
+func TestLatenessCut(t *testing.T) {
+	const every = 10 * time.Millisecond
+	l := newLateness(every, 2)
+	for i := range 3 {
+		l.arrived(0, time.Duration(i)*every)
+	}
+	l.cut()
+	if n, late := l.late.TotalCount(), l.late.Max(); n != 3 || late != 0 || l.missing != 0 {
+		t.Errorf("before: %d messages, late by up to %d µs, %d missing", n, late, l.missing)
+	}
+	l.reset()
+	l.arrived(0, 4*every+4*time.Millisecond) // number 3 never came
+	l.cut()
+	if n, late := l.late.TotalCount(), l.late.Max(); n != 1 || late < 3990 || late > 4010 || l.missing != 1 || l.silent != 0 {
+		t.Errorf("after: %d messages, late by up to %d µs, %d missing", n, late, l.missing)
+	}
+}

@@ -35,7 +35,8 @@ func Listen(addr string, reusePort bool) (*Listener, error) {
 	return l, nil
 }
 
-// ListenTCP opens a TCP listener on addr, which reads as for net.Listen. With reusePort several
+// ListenTCP opens a TCP listener on addr, which reads as for net.Listen. The kernel's queue in front of it is
+// as long as the system lets it be (net.core.somaxconn; Go asks for that). With reusePort several
 // processes, or several listeners of one, may share the port (SO_REUSEPORT), and the kernel spreads
 // connections over them by hash.
 func ListenTCP(addr string, reusePort bool) (net.Listener, error) {

@@ -13,7 +13,10 @@ import (
 // This file takes connections off listeners, until there is no descriptor left for them.
 
 const (
-	// acceptBatch is how many connections are accepted before the loop serves others.
+	// acceptBatch is how many connections are accepted before the loop serves others: a millisecond of
+	// them. From 16 to 1,024 made no difference to storms of 18,000, because each that comes is an event
+	// or two more. But those who are gone still have descriptors until their events are served, 256 in a
+	// batch, and a storm must not take more than it gives back.
 	acceptBatch = 64
 	// acceptPause is how long accepting rests when memory has run out, or descriptors and the reserve
 	// with them, unless a connection is closed before: others may free what this process does not see.
@@ -41,6 +44,11 @@ type acceptor struct {
 	mu         sync.Mutex // held while accepting, so that the descriptor is not closed meanwhile
 	closed     bool
 	complained time.Time // when the log last said that accepting rests
+
+	// looking is a leaf, held while the descriptor is closed, and while it is looked at from outside:
+	// who asks must not wait for who accepts, nor pass for one who does.
+	looking sync.Mutex
+	gone    bool // the descriptor is closed
 }
 
 // run accepts what waits. The loop calls it; and again on another goroutine, if it was deposed over
@@ -146,9 +154,9 @@ func (a *acceptor) resume() {
 // queue is what the kernel has of connections to be accepted, and the most it may have; nothing of a unix
 // socket.
 func (a *acceptor) queue() (waiting, most int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.closed {
+	a.looking.Lock()
+	defer a.looking.Unlock()
+	if !a.gone {
 		waiting, most, _ = netpoll.AcceptQueue(a.listener.FD)
 	}
 	return waiting, most
@@ -163,7 +171,10 @@ func (a *acceptor) close() {
 	}
 	a.closed = true
 	a.loop.poll.Remove(a.listener.FD)
+	a.looking.Lock()
 	a.listener.Close()
+	a.gone = true
+	a.looking.Unlock()
 	close(a.done)
 }
 

@@ -53,6 +53,7 @@
 //
 // A connection's lock is held for moments, never while a handler runs, and comes before the locks
 // of its loop, of the pool's lanes and of the addresses, which are leaves. An acceptor's lock comes before
-// the server's, and both before that of the reserve of descriptors, a leaf too. The turn (turn.go) is
-// not a lock: who can't have it leaves a bit behind and goes on.
+// the server's, and both before that of the reserve of descriptors, a leaf too, as is the one by which an
+// acceptor's descriptor is looked at. The turn (turn.go) is not a lock: who can't have it leaves a bit
+// behind and goes on.
 package server

@@ -25,6 +25,9 @@ type StormOptions struct {
 	// Within is the time over which those who come back are spread. Zero is not at all: all are dialled
 	// at once, as fast as this process can.
 	Within time.Duration `json:"within_ns"`
+	// Settle is for a server to come to rest before a storm (3 s): it trims what gathering left behind
+	// after a second of quiet.
+	Settle time.Duration `json:"settle_ns"`
 	// Quiet is how long those that stay are watched before, and again after (3 s).
 	Quiet time.Duration `json:"quiet_ns"`
 	// ConnectTimeout bounds each try to come back (10 s); another one is made then.
@@ -36,6 +39,7 @@ func (o StormOptions) withDefaults() StormOptions {
 	orElse(&o.Every, 100*time.Millisecond)
 	orElse(&o.Storm, 18_000)
 	orElse(&o.Drop, ByReset)
+	orElse(&o.Settle, 3*time.Second)
 	orElse(&o.Quiet, 3*time.Second)
 	orElse(&o.ConnectTimeout, 10*time.Second)
 	return o
@@ -50,7 +54,7 @@ func orElse[T comparable](p *T, value T) {
 
 func (o StormOptions) validate() error {
 	switch {
-	case o.Stay < 0, o.Storm < 0, o.Within < 0, o.Quiet < 0, o.ConnectTimeout < 0:
+	case o.Stay < 0, o.Storm < 0, o.Within < 0, o.Settle < 0, o.Quiet < 0, o.ConnectTimeout < 0:
 		return errors.New("stress: a negative number of connections, or a negative time")
 	case o.Every < time.Millisecond:
 		return errors.New("stress: an interval of less than a millisecond")
@@ -110,9 +114,7 @@ func (s *storm) on(ctx context.Context, subject Handle) (*StormRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What gathering left behind is trimmed after a second of quiet, and its handshakes' places in the
-	// wheel are no concern of the storm.
-	if err := pause(ctx, settleTime); err != nil {
+	if err := pause(ctx, s.options.Settle); err != nil {
 		return nil, err
 	}
 	r := &StormRun{Server: subject}
@@ -137,9 +139,6 @@ func (s *storm) on(ctx context.Context, subject Handle) (*StormRun, error) {
 	}
 	return r, nil
 }
-
-// settleTime is for a subject to come to rest before a storm.
-const settleTime = 3 * time.Second
 
 // blow is the storm itself: all are dropped, and then all come back.
 func (s *storm) blow(ctx context.Context, h *herd, r *StormRun) error {

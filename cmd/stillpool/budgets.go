@@ -81,6 +81,13 @@ var contests = []contest{
 		}},
 	},
 	{
+		name: "storm", by: compareStorm,
+		budgets: []bench.Budget{{
+			Name: "storm", Server: own, Metric: "lateness_p99", Against: elsewhere, Limit: 2,
+			Sentence: "While 18,000 others are dropped and come back within a second, ticks are at most twice as late as while they do so on another server.",
+		}},
+	},
+	{
 		name: "idle", scenario: "idle", flags: []string{"--conns=19000"},
 		budgets: []bench.Budget{{
 			Name: "idle", Server: own, Metric: "idle_cpu", Limit: 0.5,
