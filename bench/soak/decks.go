@@ -12,8 +12,12 @@ type decks struct {
 	comings, goings, steps []*thing
 }
 
-func newDecks(seed uint64) decks {
-	return decks{seed, deckOf(comings), deckOf(goings), deckOf(things)}
+// newDecks may have only some of the ways out.
+func newDecks(seed uint64, some []*thing) decks {
+	if some == nil {
+		some = goings
+	}
+	return decks{seed, deckOf(comings), deckOf(some), deckOf(things)}
 }
 
 // deckOf has each thing as often as its weight says.

@@ -36,7 +36,8 @@ var goings = []*thing{
 	{name: "be cut off from another goroutine", weight: 2, do: asking(wishCut, way{"asked to cut", []server.Cause{server.ClosedLocally}, server.CodeAbnormal, true})},
 	{name: "read nothing until given up", weight: 2, at: []string{"/plain", "/ticked", "/lossy", "/hurried"}, do: (*life).beGivenUp},
 	{name: "be silent until given up", weight: 2, at: []string{"/hurried"}, do: func(l *life) error {
-		l.go_(way{"silent", []server.Cause{server.Idle}, server.CodeGoingAway, true})
+		// What was said last may have met the server's goodbye.
+		l.go_(way{"silent", []server.Cause{server.Idle}, server.CodeGoingAway, false})
 		return nil
 	}},
 	{name: "half a message until given up", weight: 2, at: []string{"/hurried"}, do: func(l *life) error {
@@ -103,6 +104,7 @@ func (l *life) closeInOrder() error {
 	if code != server.CodeNone {
 		body = ws.NewCloseFrameBody(ws.StatusCode(code), strings.Repeat("é", l.rng.IntN(60)))
 	}
+	l.parts.Store(true)
 	return l.leave(compile(ws.NewCloseFrame(body)), way{"close", []server.Cause{server.PeerClosed}, code, true})
 }
 
@@ -137,20 +139,28 @@ func (l *life) glut(d time.Duration) error {
 	return nil
 }
 
-// beGivenUp closes in order if the server keeps the connection all the same, as the kernel may take it all.
+// beGivenUp closes in order if the server keeps the connection all the same, as where it may refuse what is too
+// much, or the kernel took it all.
 func (l *life) beGivenUp() error {
-	if err := l.glut(time.Second + l.upTo(time.Second)); err != nil {
+	d := time.Second + l.upTo(time.Second/2)
+	if err := l.glut(d); err != nil {
 		return err
 	}
-	return l.closeInOrder()
+	l.go_(way{name: "deaf for a while"}) // until it closes by itself, only what is excused may happen
+	select {
+	case <-l.ended:
+		return nil
+	case <-time.After(d + time.Second/2):
+		return l.closeInOrder()
+	}
 }
 
 // beForgotten closes in order if the server takes what the kernel acknowledges for life.
 func (l *life) beForgotten() error {
 	l.mute.Store(true)
+	l.go_(way{name: "mute"})
 	select {
 	case <-l.ended:
-		l.go_(gone("mute"))
 		return nil
 	case <-time.After(3 * pongTime):
 		return l.closeInOrder()

@@ -41,7 +41,8 @@ type life struct {
 	urgent urgent     // what the listener wants sent
 	stalls chan time.Duration
 	mute   atomic.Bool // pings are not answered any more
-	parted bool        // this side's close frame was sent; with the lock of frames
+	parts  atomic.Bool // the last that is sent is a close frame
+	parted bool        // the last was sent; with the lock of frames
 	ended  chan struct{}
 
 	sent   outcome // what the acting goroutine knows of it

@@ -36,6 +36,8 @@ type Options struct {
 	Progress io.Writer `json:"-"`
 	// Terminal is whether Progress is one: then lines are written over.
 	Terminal bool `json:"-"`
+
+	goings []*thing // the ways out; nil is all
 }
 
 // spareDescriptors are for what is no connection, with some for sockets that close late.

@@ -33,7 +33,7 @@ var places = []*place{
 	{path: "/deflated", options: server.Options{Every: tickEvery, Compression: server.Compression{Enabled: true, MinSize: 64}}},
 	{path: "/context", options: server.Options{Every: tickEvery, Compression: server.Compression{Enabled: true, ContextTakeover: true, WindowBits: 12}}},
 	{path: "/working", options: server.Options{Every: tickEvery}},
-	{path: "/hurried", options: server.Options{IdleTimeout: idleTime, MessageTimeout: halfTime, WriteTimeout: halfTime, Backlog: 8 << 20}},
+	{path: "/hurried", options: server.Options{IdleTimeout: idleTime, MessageTimeout: halfTime, WriteTimeout: halfTime, Backlog: 8 << 20, SendBuffer: 32 << 10}},
 	{path: "/kept", options: server.Options{Keepalive: keepTime, PongTimeout: pongTime}},
 }
 

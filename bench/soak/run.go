@@ -47,10 +47,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	s.began = time.Now()
 	s.crowd = &crowd{
-		options: o, book: newBook(o.Seed), addr: first.Addr, judge: s.judge, did: newTally(names()), decks: newDecks(o.Seed),
+		options: o, book: newBook(o.Seed), addr: first.Addr, judge: s.judge, did: newTally(names()), decks: newDecks(o.Seed, o.goings),
 	}
 	err = s.tides(ctx)
-	if ended := s.server.end(o.Patience); ended != nil && err == nil {
+	if ended := s.server.end(answerTime); ended != nil && err == nil {
 		s.judge.found("the server did not end in order", "%v", ended)
 	}
 	return s.conclude(ctx), err

@@ -33,6 +33,7 @@ type ways struct {
 	send    func(g *guest, kind server.Kind, data []byte) (server.Outcome, error)
 	message func(g *guest, m server.Message, then func(server.Message))
 	closed  func(g *guest, then func())
+	all     func(r *room, p *server.Prepared) server.Tally
 }
 
 func (w *ways) fill() {
@@ -44,6 +45,9 @@ func (w *ways) fill() {
 	}
 	if w.closed == nil {
 		w.closed = func(_ *guest, then func()) { then() }
+	}
+	if w.all == nil {
+		w.all = func(r *room, p *server.Prepared) server.Tally { return r.ep.Broadcast(p) }
 	}
 }
 

@@ -15,11 +15,15 @@ var errOver = errors.New("closed by the server")
 // compile masks a frame and encodes it.
 func compile(f ws.Frame) []byte { return ws.MustCompileFrame(ws.MaskFrame(f)) }
 
-// transmit sends a control frame of the listener's. Section 5.5.1: nothing is sent behind a close frame.
+// transmit sends a control frame of the listener's. Section 5.5.1: nothing is sent behind a close frame. Who has
+// left in the midst of a frame can't answer one but by the end of the stream.
 func (l *life) transmit(f ws.Frame) error {
 	l.frames.Lock()
 	defer l.frames.Unlock()
-	if l.parted {
+	switch {
+	case l.parted && f.Header.OpCode == ws.OpClose && !l.parts.Load():
+		return l.conn.CloseWrite()
+	case l.parted:
 		return nil
 	}
 	l.parted = f.Header.OpCode == ws.OpClose

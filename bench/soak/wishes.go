@@ -138,7 +138,7 @@ func (h *house) broadcast(r *room, size int) {
 		return
 	}
 	r.begun.Add(1)
-	all := r.ep.Broadcast(p)
+	all := h.ways.all(r, p)
 	r.done.Add(1)
 	h.out.Add(int64(all.Sent + all.Queued))
 	h.refused.Add(int64(all.Refused))
