@@ -31,6 +31,7 @@ var goings = []*thing{
 	}},
 
 	{name: "be panicked at", weight: 2, do: asking(wishPanic, way{"panic", []server.Cause{server.Panicked}, server.CodeInternal, true})},
+	{name: "be panicked at by a tick", weight: 2, do: asking(wishPanicLater, way{"panic in a tick", []server.Cause{server.Panicked}, server.CodeInternal, true})},
 	{name: "be closed in order", weight: 2, do: asking(wishClose, way{"asked to close", []server.Cause{server.ClosedLocally}, 4321, true})},
 	{name: "be closed in order from another goroutine", weight: 2, do: asking(wishCloseAside, way{"asked to close", []server.Cause{server.ClosedLocally}, server.CodeTryAgain, true})},
 	{name: "be cut off from another goroutine", weight: 2, do: asking(wishCut, way{"asked to cut", []server.Cause{server.ClosedLocally}, server.CodeAbnormal, true})},

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/stillpool/stillpool/server"
 )
@@ -16,7 +17,9 @@ type guest struct {
 	room   *room
 	conn   *server.Conn
 	place  int         // in house.guests, with its lock
-	inside atomic.Bool // a handler runs
+	inside atomic.Bool // a handler runs; these are the handlers':
+	every  time.Duration
+	panics bool // at the next tick
 
 	// mu is held while something is sent, so that what is accepted is numbered in its order.
 	mu     sync.Mutex
@@ -35,7 +38,10 @@ func (h *house) open(p *place) *room {
 	}
 	o.OnTick = func(c *server.Conn) { h.event(c, (*guest).tick) }
 	o.OnClose = func(c *server.Conn, why server.Closing) {
-		h.event(c, func(g *guest) { h.ways.closed(g, func() { g.left(why) }) })
+		h.event(c, func(g *guest) {
+			h.ways.closed(g, func() { g.left(why) })
+			g.lastOfAll()
+		})
 	}
 	r.ep = h.srv.Handle(p.path, o)
 	return r
@@ -48,7 +54,7 @@ func (h *house) opened(r *room, c *server.Conn, q *server.Request) {
 		h.found("an open event that should not be", "%s?%s", q.Path(), q.RawQuery())
 		return
 	}
-	g := &guest{house: h, room: r, conn: c, rec: record{Number: uint32(n), Path: r.path, AllFrom: r.begun.Load()}}
+	g := &guest{house: h, room: r, conn: c, every: r.options.Every, rec: record{Number: uint32(n), Path: r.path, AllFrom: r.begun.Load()}}
 	c.SetValue(g)
 	h.opens.Add(1)
 	h.mu.Lock()
@@ -108,8 +114,12 @@ func (g *guest) heard(m server.Message) {
 }
 
 func (g *guest) tick() {
-	if g.conn.Endpoint() != g.room.ep {
-		g.house.found("a tick of another endpoint", "%s", g)
+	if g.conn.Endpoint() != g.room.ep || g.every == 0 {
+		g.house.found("a tick that should not be", "%s, interval %v", g, g.every)
+	}
+	if g.panics {
+		g.house.did.count(deedPanicTick)
+		panic("soak: this tick was asked to panic")
 	}
 	g.house.did.count(deedTick)
 	g.say(labelSize)
@@ -177,6 +187,18 @@ func (g *guest) left(why server.Closing) {
 	}
 	g.house.closes.Add(1)
 	g.house.mouth.keep(g.rec)
+}
+
+// lastOfAll makes some close events be not as one would like them. Nobody may suffer from that.
+func (g *guest) lastOfAll() {
+	switch n := g.rec.Number % 50; {
+	case n == 0:
+		g.house.did.count(deedPanicLast)
+		panic("soak: a close event that panics")
+	case n < 5 && g.room.path == "/working":
+		g.house.did.count(deedSlowLast)
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 func (g *guest) leaveList() {

@@ -110,8 +110,8 @@ func (r *Result) memoryRows(t table) {
 			t.row(f.What, "too few tides to say whether it grows")
 			continue
 		}
-		t.row(f.What, "at the ebb %s first and %s last; growth by the slope %s, which may be %s", bench.Size(float64(f.First)),
-			bench.Size(float64(f.Last)), bench.Size(float64(f.Growth)), bench.Size(float64(f.Bound)))
+		t.row(f.What, "at the ebb %s first and %s last; by the slope it grew by %s, of %s that it may", bench.Size(float64(f.First)),
+			bench.Size(float64(f.Last)), bench.Size(float64(max(0, f.Growth))), bench.Size(float64(f.Bound)))
 	}
 	if len(r.Curve) > 0 {
 		first, last := r.Curve[0], r.Curve[len(r.Curve)-1]

@@ -19,6 +19,7 @@ const (
 	wishEvery      = 't' // SetEvery, in milliseconds
 	wishBlock      = 'k' // take so many milliseconds
 	wishPanic      = 'p'
+	wishPanicLater = 'P' // at the next tick
 	wishClose      = 'w' // CloseWith this code
 	wishCloseAside = 'W' // the same from another goroutine
 	wishCut        = 'c' // Close from another goroutine
@@ -36,13 +37,16 @@ const (
 	deedEvery     = "server: another interval of ticks"
 	deedBlock     = "server: a handler that takes long"
 	deedPanic     = "server: a handler that panics"
+	deedPanicTick = "server: a tick that panics"
+	deedPanicLast = "server: a close event that panics"
+	deedSlowLast  = "server: a close event that takes long"
 	deedClose     = "server: a close in order"
 	deedCut       = "server: a close without one, from another goroutine"
 )
 
 var deeds = []string{
 	deedTick, deedEcho, deedForward, deedPassOn, deedAnswers, deedAside, deedBroadcast, deedEvery, deedBlock,
-	deedPanic, deedClose, deedCut,
+	deedPanic, deedPanicTick, deedPanicLast, deedSlowLast, deedClose, deedCut,
 }
 
 // obey does what a message wishes.
@@ -71,14 +75,20 @@ func (g *guest) obey(l label, m server.Message) {
 		g.house.broadcast(g.room, int(l.arg))
 	case wishEvery:
 		did.count(deedEvery)
-		if err := g.conn.SetEvery(time.Duration(l.arg) * time.Millisecond); err != nil && err != server.ErrClosed {
-			g.house.found("an interval that was not taken", "%s: %v", g, err)
-		}
+		g.setEvery(time.Duration(l.arg) * time.Millisecond)
 	case wishBlock:
 		did.count(deedBlock)
 		time.Sleep(time.Duration(l.arg) * time.Millisecond)
 	default:
 		g.end(l)
+	}
+}
+
+// setEvery runs in a handler, as ticks do: none may come after it has ended them.
+func (g *guest) setEvery(d time.Duration) {
+	g.every = d
+	if err := g.conn.SetEvery(d); err != nil && err != server.ErrClosed {
+		g.house.found("an interval that was not taken", "%s: %v", g, err)
 	}
 }
 
@@ -89,6 +99,9 @@ func (g *guest) end(l label) {
 	case wishPanic:
 		g.house.did.count(deedPanic)
 		panic("soak: this handler was asked to panic")
+	case wishPanicLater:
+		g.panics = true
+		g.setEvery(tickEvery / 4)
 	case wishClose:
 		g.house.did.count(deedClose)
 		_ = g.conn.CloseWith(code, "as you wish") // or it is closed for another reason, which the client judges
