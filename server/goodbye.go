@@ -19,7 +19,8 @@ import (
 type goodbyes struct {
 	announce  sync.Once
 	announced atomic.Bool   // Shutdown was called
-	heard     chan struct{} // closed when DrainDelay is over
+	delay     *time.Timer   // of DrainDelay
+	heard     chan struct{} // closed when that is over
 
 	begin         sync.Once
 	draining      atomic.Bool // DrainDelay is over, too
@@ -50,8 +51,8 @@ func (s *Server) sayUnready(ctx context.Context) {
 	g := &s.goodbyes
 	g.announce.Do(func() {
 		g.heard = make(chan struct{})
+		g.delay = time.AfterFunc(s.within(ctx, s.DrainDelay), func() { close(g.heard) })
 		g.announced.Store(true)
-		time.AfterFunc(s.within(ctx, s.DrainDelay), func() { close(g.heard) })
 	})
 	if s.loops() == nil {
 		return

@@ -264,7 +264,7 @@ func TestDrain(t *testing.T) {
 // TestDrainDelay: while it lasts the server is not ready, and that is all; then come the goodbyes.
 func TestDrainDelay(t *testing.T) {
 	for name, end := range map[string]func(*Server, context.CancelFunc){
-		"its time is over": func(s *Server, _ context.CancelFunc) { close(s.goodbyes.heard) },
+		"its time is over": func(s *Server, _ context.CancelFunc) { s.goodbyes.delay.Reset(0) },
 		"the context ends": func(_ *Server, cancel context.CancelFunc) { cancel() },
 		"the server ends":  func(s *Server, _ context.CancelFunc) { s.Close() },
 	} {
@@ -276,7 +276,7 @@ func TestDrainDelay(t *testing.T) {
 				addr := serve(t, s)
 				open(t, addr, "/")
 				j.want(t, "open")
-				ctx, cancel := context.WithCancel(lifeContext(t))
+				ctx, cancel := context.WithCancel(t.Context()) // without a deadline, which would shorten the delay
 				defer cancel()
 				done := lifeShut(s, ctx)
 				await(t, "it is not ready any more", func() bool { return s.Ready() == ErrServerClosed })
