@@ -139,7 +139,7 @@ func newAssembly(t *testing.T, o BroadcastOptions) *assembly {
 		l.conns[i] = conn{index: uint32(i), fd: int32(fd), state: open}
 	}
 	l.next = len(l.conns)
-	a.listening = newListening(l, newBoard(o.Size), o, true)
+	a.listening = newListening(l, newBoard(o.Size), o, 0)
 	l.scenario = a
 	a.join()
 	a.start(a.now)
