@@ -19,7 +19,7 @@ type Options struct {
 	Conns int `json:"conns"`
 	// Duration is how long they come and go. 0 is a minute.
 	Duration time.Duration `json:"duration_ns"`
-	// Tide is how long they do until all leave, and the server has to be as it was. 0 is a twelfth of
+	// Tide is about how long they do until all leave, and the server has to be as it was. 0 is a twelfth of
 	// Duration, but not less than 5 s, or a third if that is less.
 	Tide time.Duration `json:"tide_ns"`
 	// Interval is that of the curve of memory and descriptors. 0 is a second.

@@ -3,6 +3,7 @@ package soak
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -63,8 +64,12 @@ func (s *soaking) tides(ctx context.Context) error {
 	sampler.Go(func() { s.sample(sampling) })
 	defer sampler.Wait()
 	defer stop()
-	for left := s.options.Duration; left > 0 && ctx.Err() == nil; left -= s.options.Tide {
-		s.tide(ctx, min(s.options.Tide, left))
+	n := max(1, int(math.Round(float64(s.options.Duration)/float64(s.options.Tide))))
+	for range n {
+		if ctx.Err() != nil {
+			break
+		}
+		s.tide(ctx, s.options.Duration/time.Duration(n))
 		if err := s.ebb(); err != nil {
 			return err
 		}
