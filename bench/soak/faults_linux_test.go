@@ -4,6 +4,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/stillpool/stillpool/server"
 )
@@ -59,6 +60,9 @@ var (
 	next  = "the server heard another message than the next"
 	chars = "the client heard a message with other bytes than were sent"
 )
+
+// leakyMemory is found by the curve, and not by the model.
+const leakyMemory = "leaks memory"
 
 var faults = map[string]fault{
 	"": {},
@@ -121,6 +125,14 @@ var faults = map[string]fault{
 		then(m)
 	}}, []string{"another close code than should be"}},
 
+	"ticks on": {ways{message: func(g *guest, m server.Message, then func(server.Message)) {
+		then(m)
+		if len(m.Data) >= labelSize && m.Data[1] == wishEvery {
+			g.every = 0
+			g.conn.SetEvery(time.Millisecond)
+		}
+	}}, []string{"a tick that should not be"}},
+
 	"forgets closes": closing(func(*guest, func()) {}, "an open without its close"),
 	"closes twice": closing(func(g *guest, then func()) {
 		then()
@@ -151,7 +163,11 @@ var faults = map[string]fault{
 		then()
 		go func() { select {} }()
 	}, "more goroutines than before the first connection"),
-	"leaks memory": closing(func(_ *guest, then func()) {
+	"goes on for ever": closing(func(g *guest, then func()) {
+		then()
+		g.aside(func() { select {} })
+	}, "goroutines at work for nobody"),
+	leakyMemory: closing(func(_ *guest, then func()) {
 		then()
 		spoils.Lock()
 		defer spoils.Unlock()
