@@ -40,7 +40,8 @@ type acceptor struct {
 
 	mu         sync.Mutex // held while accepting, so that the descriptor is not closed meanwhile
 	closed     bool
-	complained time.Time // when the log last said that accepting rests
+	rest       *time.Timer // one for all rests: each that is set anew while accepting rests would set another
+	complained time.Time   // when the log last said that accepting rests
 }
 
 // run accepts what waits. The loop calls it; and again on another goroutine, if it was deposed over
@@ -124,8 +125,11 @@ func (a *acceptor) none(l *loop, err error) error {
 // fill the log.
 func (a *acceptor) pause(l *loop) slog.Level {
 	l.stats.rests.Add(1)
-	if !a.paused.Swap(true) {
-		time.AfterFunc(acceptPause, a.srv.acceptAgain)
+	a.paused.Store(true)
+	if a.rest == nil {
+		a.rest = time.AfterFunc(acceptPause, a.srv.acceptAgain)
+	} else {
+		a.rest.Reset(acceptPause)
 	}
 	a.srv.exhausted.Store(true) // after paused, which acceptAgain looks at behind this
 	if time.Since(a.complained) < complainEvery {

@@ -112,6 +112,9 @@ func TestFewDescriptorsLost(t *testing.T) {
 		}
 		child.await("accepting rests", func(l fewLook) bool { return l.Stats.Rests > 0 })
 		child.idle()
+		child.say("again") // a rest that ends early leaves nothing behind
+		child.line("again")
+		child.idle()
 		if l := child.look(); l.Stats.RefusedBy[RefusedDescriptors] != 0 || l.Stats.Conns != len(served) {
 			t.Errorf("without any descriptor: %+v", l.Stats)
 		}
@@ -241,6 +244,13 @@ func fewServe(t *testing.T, b netpoll.Backend) {
 			before, start := looks(), time.Now()
 			time.Sleep(3 * acceptPause)
 			fmt.Printf("\nidle %d %d\n", looks()-before, time.Since(start)/acceptPause)
+		case "again":
+			for range 50 {
+				rests := srv.Stats().Rests
+				srv.acceptAgain() // as when others are quicker to take what was freed
+				lifeEventually(t, "accepting rests again", func() bool { return srv.Stats().Rests > rests })
+			}
+			fmt.Print("\nagain\n")
 		case "lose":
 			others = append(others, fewLose(srv)...)
 			fmt.Print("\nlost\n")
