@@ -54,11 +54,11 @@ func (a *acceptor) run(l *loop) {
 			return
 		}
 	}
-	if a.paused.Load() {
-		a.mu.Unlock()
-		return // resume has it run again
+	var more bool
+	var err error
+	if !a.paused.Load() { // or resume has it run again
+		more, err = a.batch(l)
 	}
-	more, err := a.batch(l)
 	level := slog.LevelDebug
 	if err != nil {
 		level = a.pause(l)

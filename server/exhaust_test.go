@@ -139,6 +139,26 @@ func TestFewDescriptorsLost(t *testing.T) {
 	})
 }
 
+// TestAcceptorMissed: who comes to accept while another one finds that accepting rests has it looked again,
+// because the rest may have ended in between.
+func TestAcceptorMissed(t *testing.T) {
+	t.Parallel()
+	s := &Server{Logger: quiet}
+	l, err := newLoop(s) // which nobody serves
+	must(t, err)
+	defer l.close()
+	a := &acceptor{srv: s, loop: l, done: make(chan struct{})}
+	a.paused.Store(true)
+	a.missed.Store(true)
+	if a.run(l); !a.again.Load() || a.missed.Load() {
+		t.Errorf("looks again: %v, still missed: %v", a.again.Load(), a.missed.Load())
+	}
+	a.again.Store(false)
+	if a.run(l); a.again.Load() {
+		t.Error("a rest is no rest")
+	}
+}
+
 // wave lets so many clients come at once, and tells which of them are served and how many are turned
 // away.
 func (p *fewProcess) wave(n int) (served []*lifeClient, turned int) {
