@@ -104,6 +104,13 @@ func TestFewDescriptorsLost(t *testing.T) {
 		child := fewStart(t, string(b))
 		defer child.stop()
 		served, _ := child.wave(10)
+		early := lifeConnect(t, child.addr)
+		child.await("it is accepted", func(l fewLook) bool { return l.Stats.Conns == len(served)+1 })
+		child.say("lose all but one")
+		child.line("lost")
+		early.asked("GET", "/", "", 1<<20) // net/http wants a descriptor more for a moment
+		early.Close()
+		child.await("it has left", func(l fewLook) bool { return l.Stats.Conns == len(served) })
 		child.say("lose")
 		child.line("lost")
 		var waiting []*lifeClient
@@ -271,8 +278,11 @@ func fewServe(t *testing.T, b netpoll.Backend) {
 				lifeEventually(t, "accepting rests again", func() bool { return srv.Stats().Rests > rests })
 			}
 			fmt.Print("\nagain\n")
+		case "lose all but one":
+			others = append(others, fewLose(srv, 1)...)
+			fmt.Print("\nlost\n")
 		case "lose":
-			others = append(others, fewLose(srv)...)
+			others = append(others, fewLose(srv, 0)...)
 			fmt.Print("\nlost\n")
 		case "free":
 			for _, fd := range others {
@@ -285,13 +295,14 @@ func fewServe(t *testing.T, b netpoll.Backend) {
 	fmt.Print("\nended well\n")
 }
 
-// fewLose takes all descriptors that are free, and those of the reserve.
-func fewLose(srv *Server) (taken []int) {
+// fewLose takes all descriptors that are free, and those of the reserve but the last so many that it would
+// use.
+func fewLose(srv *Server, left int) (taken []int) {
 	r := &srv.spares
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range r.places {
-		r.vacate(i)
+	for i := range spareCount - left {
+		r.vacate((r.next + i) % spareCount)
 	}
 	for {
 		fd, err := netpoll.Spare()
