@@ -317,6 +317,18 @@ func TestDrainNobody(t *testing.T) {
 	}
 }
 
+// TestDrainedMeanwhile: a handshake that Close has refused so far may be asked when to come again while
+// Shutdown works that out.
+func TestDrainedMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := &Server{DrainTime: time.Minute, Logger: quiet}
+	serve(t, s)
+	asked := make(chan *refusal)
+	go func() { asked <- s.comeBackLater() }()
+	s.spreadGoodbyes(s.DrainTime)
+	receive(t, "the refusal", asked)
+}
+
 // TestDrainWithin: a deadline leaves the last ones time to answer.
 func TestDrainWithin(t *testing.T) {
 	t.Parallel()
