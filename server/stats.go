@@ -20,6 +20,7 @@ type Stats struct {
 	// AcceptQueue is now: connections that wait in the kernel for the server's TCP listeners, and
 	// AcceptQueueLimit how many may. Past it tries are dropped, and each comes again a second later.
 	AcceptQueue, AcceptQueueLimit int
+	HandshakingLimit              int // Server.MaxHandshakes, as it is in force
 
 	Accepted  uint64 // connections that came, also those refused
 	Rests     uint64 // times that accepting rested, with no descriptor or memory left to turn anybody away with
@@ -131,17 +132,18 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 // change. It may be called from any goroutine, and takes each loop's lock for a moment.
 func (s *Server) Stats() Stats {
 	st := Stats{
-		Conns:        int(s.conns.Load()),
-		Handshaking:  int(s.shaking.Load()),
-		PlainHTTP:    int(s.plain.Load()),
-		Parting:      int(s.goodbyes.untold.Load()),
-		MaxConns:     s.MaxConns,
-		InboundHeld:  s.inbound.used.Load(),
-		OutboundHeld: s.outbound.used.Load(),
-		WindowsHeld:  s.windows.used.Load(),
-		Lateness:     newHistogram(),
-		LoopLag:      newHistogram(),
-		Endpoints:    s.endpointStats(),
+		Conns:            int(s.conns.Load()),
+		Handshaking:      int(s.shaking.Load()),
+		PlainHTTP:        int(s.plain.Load()),
+		Parting:          int(s.goodbyes.untold.Load()),
+		MaxConns:         s.MaxConns,
+		HandshakingLimit: int(s.maxHandshakes()),
+		InboundHeld:      s.inbound.used.Load(),
+		OutboundHeld:     s.outbound.used.Load(),
+		WindowsHeld:      s.windows.used.Load(),
+		Lateness:         newHistogram(),
+		LoopLag:          newHistogram(),
+		Endpoints:        s.endpointStats(),
 	}
 	for i := range s.refusedOutside {
 		st.RefusedBy[i] = s.refusedOutside[i].Load()
@@ -206,13 +208,16 @@ func (st *Stats) add(c *counters) {
 		{&st.Accepted, &c.accepted}, {&st.Abandoned, &c.abandoned}, {&st.Rests, &c.rests},
 		{&st.MessagesIn, &c.messagesIn}, {&st.MessagesOut, &c.messagesOut},
 		{&st.BytesIn, &c.bytesIn}, {&st.BytesOut, &c.bytesOut},
-		{&st.Ticks, &c.ticks}, {&st.Late, &c.late}, {&st.Skipped, &c.skipped}, {&st.Pings, &c.pings},
+		{&st.Skipped, &c.skipped}, {&st.Pings, &c.pings},
 		{&st.Refused, &c.refused}, {&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
 		{&st.DeflatedIn, &c.deflatedIn}, {&st.DeflatedOut, &c.deflatedOut},
 		{&st.InflatedIn, &c.saidIn}, {&st.InflatedOut, &c.saidOut}, {&st.DeflateSkipped, &c.deflateSkipped},
 	} {
 		*x.to += x.from.Load()
 	}
+	// Late is read once, so that Ticks less Late are those on time, and never fewer than before.
+	late := c.late.Load()
+	st.Ticks, st.Late = st.Ticks+c.onTime.Load()+late, st.Late+late
 	addAll(st.RefusedBy[:], c.handshakes[:])
 	addAll(st.ClosedByCause[:], c.causes[:])
 	addAll(st.ClosedByCode[:], c.codes[:])

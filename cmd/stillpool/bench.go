@@ -28,6 +28,9 @@ type benchCmd struct {
 
 	Overload benchOverloadCmd `cmd:"" help:"Have more ticks come due than the machine can carry, and measure what is beside them."`
 
+	Soak      benchSoakCmd      `cmd:"" help:"Let connections come, talk, stall, reset and go at random, and hold the server against a model."`
+	SoakChild benchSoakChildCmd `cmd:"" hidden:""`
+
 	Million      benchMillionCmd      `cmd:"" help:"Hold a million connections on this machine, and overload it."`
 	MillionChild benchMillionChildCmd `cmd:"" hidden:""`
 	Profile      benchProfileCmd      `cmd:"" help:"Profile the server under a scenario."`

@@ -56,6 +56,7 @@ var families = []family{
 		}},
 	gauge("accept_queue_connections", "Connections that wait now in the kernel to be accepted.", func(r *reading) int { return r.AcceptQueue }),
 	gauge("accept_queue_limit", "Connections that may wait in the kernel to be accepted.", func(r *reading) int { return r.AcceptQueueLimit }),
+	gauge("handshaking_limit", "Connections at the most whose handshake is under way.", func(r *reading) int { return r.HandshakingLimit }),
 	{"endpoint_connections", "Connections now that were upgraded, by the endpoint's path.", prometheus.GaugeValue, "endpoint",
 		func(r *reading, add func(float64, ...string)) {
 			for _, ep := range r.Endpoints {
@@ -114,7 +115,7 @@ var families = []family{
 
 	{"ticks_total", "Ticks by outcome: run on time, run late by more than a tenth of their interval, or skipped.", prometheus.CounterValue, "outcome",
 		func(r *reading, add func(float64, ...string)) {
-			add(float64(r.Ticks-min(r.Late, r.Ticks)), "on time") // they are not read at the same moment
+			add(float64(r.Ticks-r.Late), "on time")
 			add(float64(r.Late), "late")
 			add(float64(r.Skipped), "skipped")
 		}},
