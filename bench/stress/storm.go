@@ -26,7 +26,7 @@ type StormOptions struct {
 	// at once, as fast as this process can.
 	Within time.Duration `json:"within_ns"`
 	// Settle is for a server to come to rest before a storm (3 s): it trims what gathering left behind
-	// after a second of quiet.
+	// after a second of quiet. A negative one is none.
 	Settle time.Duration `json:"settle_ns"`
 	// Quiet is how long those that stay are watched before, and again after (3 s).
 	Quiet time.Duration `json:"quiet_ns"`
@@ -40,6 +40,7 @@ func (o StormOptions) withDefaults() StormOptions {
 	orElse(&o.Storm, 18_000)
 	orElse(&o.Drop, ByReset)
 	orElse(&o.Settle, 3*time.Second)
+	o.Settle = max(o.Settle, 0)
 	orElse(&o.Quiet, 3*time.Second)
 	orElse(&o.ConnectTimeout, 10*time.Second)
 	return o
@@ -54,7 +55,7 @@ func orElse[T comparable](p *T, value T) {
 
 func (o StormOptions) validate() error {
 	switch {
-	case o.Stay < 0, o.Storm < 0, o.Within < 0, o.Settle < 0, o.Quiet < 0, o.ConnectTimeout < 0:
+	case o.Stay < 0, o.Storm < 0, o.Within < 0, o.Quiet < 0, o.ConnectTimeout < 0:
 		return errors.New("stress: a negative number of connections, or a negative time")
 	case o.Every < time.Millisecond:
 		return errors.New("stress: an interval of less than a millisecond")

@@ -22,6 +22,7 @@ type benchStormCmd struct {
 	Storm   int           `default:"18000" help:"Connections that are dropped and come back."`
 	Drop    string        `default:"reset" enum:"reset,end,server" help:"How they are dropped: by a reset or the end of the stream from the client, or closed by the server (${enum})."`
 	Within  time.Duration `default:"1s" help:"Time to spread them over when they come back; 0 is all at once."`
+	Settle  time.Duration `default:"3s" help:"Time to wait after opening all before that."`
 	Quiet   time.Duration `default:"3s" help:"How long to watch before and after."`
 	Timeout time.Duration `default:"10s" help:"Bound for a try to come back; then comes another."`
 	Control bool          `default:"true" negatable:"" help:"Let the same storm come over another server first: what those that stay suffer then is for want of processors."`
@@ -53,7 +54,7 @@ func (c *benchStormCmd) measure(ctx context.Context) (r *stress.StormResult, err
 	defer runtime.UnlockOSThread()
 	o := stress.StormOptions{
 		Stay: c.Stay, Every: c.Every, Storm: c.Storm, Drop: stress.Drop(c.Drop), Within: c.Within, Quiet: c.Quiet,
-		ConnectTimeout: c.Timeout,
+		Settle: orNone(c.Settle), ConnectTimeout: c.Timeout,
 	}
 	own, err := startServer(ctx, "bench", "subject")
 	if err != nil {

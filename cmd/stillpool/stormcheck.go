@@ -18,7 +18,7 @@ const elsewhere = "storm elsewhere"
 func compareStorm(ctx context.Context, rounds int, duration time.Duration) (*bench.Comparison, error) {
 	c := &benchStormCmd{
 		Stay: 1_000, Every: 100 * time.Millisecond, Storm: 18_000, Drop: string(stress.ByReset), Within: time.Second,
-		Quiet: min(duration, 3*time.Second), Timeout: 10 * time.Second, Control: true,
+		Settle: 3 * time.Second, Quiet: min(duration, 3*time.Second), Timeout: 10 * time.Second, Control: true,
 	}
 	result := &bench.Comparison{
 		Name: "storm", Title: fmt.Sprintf("Ticks while %d others are dropped and come back within %v", c.Storm, c.Within),
