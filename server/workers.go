@@ -135,7 +135,7 @@ func (l *lane) work() {
 	defer l.srv.handling.enter()()
 	w := workerBuffers.Get().(*worker)
 	defer workerBuffers.Put(w)
-	w.role, w.srv = l.role, l.srv
+	w.role, w.srv, w.gaveWay = l.role, l.srv, l.srv.now()
 	for fresh := true; ; fresh = false {
 		j, ok := l.take(fresh)
 		if !ok {

@@ -87,12 +87,15 @@ func shakeHands(conn net.Conn, until time.Time) error {
 	if err := ws.WriteFrame(conn, ws.MaskFrame(goodbye)); err != nil {
 		return err
 	}
-	answer, err := ws.ReadFrame(conn)
+	answer, err := ws.ReadHeader(conn)
 	if err != nil {
 		return err
 	}
-	if answer.Header.OpCode != ws.OpClose {
+	if answer.OpCode != ws.OpClose || answer.Length > ws.MaxControlFramePayloadSize {
 		return errNotClose
+	}
+	if _, err := io.CopyN(io.Discard, conn, answer.Length); err != nil {
+		return err
 	}
 	if n, err := conn.Read(make([]byte, 1)); err != io.EOF {
 		return fmt.Errorf("behind a close frame: %d bytes, %w", n, err)
