@@ -2,6 +2,7 @@ package stress
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/stillpool/stillpool/bench"
@@ -46,6 +47,8 @@ func (h *herd) come(ctx context.Context, burst int, rate float64) (err error) {
 	return h.subs.Open(ctx, h.options.Storm)
 }
 
+var errNotDropped = errors.New("stress: the server did not close those that it was told to")
+
 // drop ends all connections of the herd.
 func (h *herd) drop(ctx context.Context) error {
 	switch h.options.Drop {
@@ -55,7 +58,10 @@ func (h *herd) drop(ctx context.Context) error {
 		if err := h.of.drop(ctx); err != nil {
 			return err
 		}
-		for h.subs.Count().Open > 0 {
+		for end := time.Now().Add(h.options.ConnectTimeout); h.subs.Count().Open > 0; {
+			if time.Now().After(end) {
+				return errNotDropped
+			}
 			if err := pause(ctx, time.Millisecond); err != nil {
 				return err
 			}
