@@ -192,13 +192,16 @@ func (st *Stats) add(c *counters) {
 		{&st.Accepted, &c.accepted}, {&st.Abandoned, &c.abandoned}, {&st.Rests, &c.rests},
 		{&st.MessagesIn, &c.messagesIn}, {&st.MessagesOut, &c.messagesOut},
 		{&st.BytesIn, &c.bytesIn}, {&st.BytesOut, &c.bytesOut},
-		{&st.Ticks, &c.ticks}, {&st.Late, &c.late}, {&st.Skipped, &c.skipped}, {&st.Pings, &c.pings},
+		{&st.Skipped, &c.skipped}, {&st.Pings, &c.pings},
 		{&st.Refused, &c.refused}, {&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
 		{&st.DeflatedIn, &c.deflatedIn}, {&st.DeflatedOut, &c.deflatedOut},
 		{&st.InflatedIn, &c.saidIn}, {&st.InflatedOut, &c.saidOut}, {&st.DeflateSkipped, &c.deflateSkipped},
 	} {
 		*x.to += x.from.Load()
 	}
+	// Late is read once, so that Ticks less Late are those on time, and never fewer than before.
+	late := c.late.Load()
+	st.Ticks, st.Late = st.Ticks+c.onTime.Load()+late, st.Late+late
 	addAll(st.RefusedBy[:], c.handshakes[:])
 	addAll(st.ClosedByCause[:], c.causes[:])
 	addAll(st.ClosedByCode[:], c.codes[:])
