@@ -188,7 +188,6 @@ var misKinds = []string{"OnOpen", "OnMessage", "OnTick", "OnClose", "Authorize"}
 
 // misPeer is a peer that is good whatever comes: it answers a close frame, and reads to the end.
 type misPeer struct {
-	conn   *lifeClient // nil if it was turned away
 	wanted chan string // what it is to say
 	gone   chan struct{}
 }
