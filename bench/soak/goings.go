@@ -34,6 +34,8 @@ var goings = []*thing{
 	{name: "be panicked at by a tick", weight: 2, do: asking(wishPanicLater, way{"panic in a tick", []server.Cause{server.Panicked}, server.CodeInternal, true})},
 	{name: "be closed in order", weight: 2, do: asking(wishClose, way{"asked to close", []server.Cause{server.ClosedLocally}, 4321, true})},
 	{name: "be closed in order from another goroutine", weight: 2, do: asking(wishCloseAside, way{"asked to close", []server.Cause{server.ClosedLocally}, server.CodeTryAgain, true})},
+	{name: "be panicked at while much waits", weight: 1, at: []string{"/working"}, do: behindMuch(wishPanic, way{"panic behind much", []server.Cause{server.Panicked}, server.CodeInternal, true})},
+	{name: "be closed in order while much waits", weight: 1, at: []string{"/working"}, do: behindMuch(wishClose, way{"asked to close behind much", []server.Cause{server.ClosedLocally}, server.CodeGoingAway, true})},
 	{name: "be cut off from another goroutine", weight: 2, do: asking(wishCut, way{"asked to cut", []server.Cause{server.ClosedLocally}, server.CodeAbnormal, true})},
 	{name: "read nothing until given up", weight: 2, at: []string{"/plain", "/ticked", "/lossy", "/hurried"}, do: (*life).beGivenUp},
 	{name: "be silent until given up", weight: 2, at: []string{"/hurried"}, do: func(l *life) error {
@@ -94,6 +96,19 @@ func asking(wish byte, w way) func(*life) error {
 	return func(l *life) error {
 		l.go_(w)
 		return l.say(wish, uint16(w.code), 0, true)
+	}
+}
+
+// behindMuch is asking while what was asked for before waits in the process: it must arrive all the same.
+func behindMuch(wish byte, w way) func(*life) error {
+	return func(l *life) error {
+		l.stall(time.Second/4 + l.upTo(time.Second/4))
+		for range 8 {
+			if err := l.say(wishForward, 0, largest/3, l.coin()); err != nil {
+				return err
+			}
+		}
+		return asking(wish, w)(l)
 	}
 }
 
