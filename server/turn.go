@@ -79,6 +79,7 @@ func (c *Conn) nextTask(w *worker) task {
 	c.settle()
 	if c.state.has(stAsking) && c.state.has(stLinger|stDead) {
 		c.state &^= stParked | stAsking // it was refused while it waited, and can end without a worker
+		c.loop.srv.pool.questions.forget(c)
 	}
 	if c.state.has(stDead) && (!c.state.has(stParked) || c.loop.srv.cutOff()) {
 		return taskFinish
