@@ -390,3 +390,34 @@ func TestRememberElsewhere(t *testing.T) {
 	must(t, err)
 	Remember(r, 1)
 }
+
+// TestAuthorizeForgets: handshakes whose time is over while all workers are held up leave nothing in the
+// queue behind them, however many they are.
+func TestAuthorizeForgets(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		s.Workers, s.HandshakeTimeout = 1, 50*time.Millisecond
+		leave := make(chan struct{})
+		defer close(leave)
+		s.Handle("/", Options{Authorize: func(*http.Request) error { <-leave; return nil }})
+		addr := serve(t, s)
+		for range 4 {
+			var peers []*peer
+			for range 100 {
+				p := dial(t, addr)
+				p.send(upgradeTo("/"))
+				peers = append(peers, p)
+			}
+			for _, p := range peers {
+				p.refusedAfter()
+				p.conn.Close()
+			}
+		}
+		await(t, "all but one have left", func() bool { return s.Stats().Conns == 1 })
+		l := &s.pool.questions
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if n := len(l.queue); n > forgetFrom {
+			t.Errorf("%d wait, and nobody is there", n)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strconv"
 )
 
@@ -65,10 +66,13 @@ type hop struct {
 	malformed bool
 }
 
+// passes tells whether a hop is a trusted proxy's, so that those before it count.
+func (t *trail) passes(h hop) bool { return h.addr.IsValid() && t.trusted.trust(h.addr.Addr()) }
+
 func (t *trail) add(h hop) {
 	t.hops++
 	switch {
-	case !h.addr.IsValid() || !t.trusted.trust(h.addr.Addr()):
+	case !t.passes(h):
 		t.last, t.behind = h, netip.AddrPort{}
 	case !t.behind.IsValid():
 		t.behind = h.addr
@@ -85,46 +89,83 @@ func (t *trail) client() netip.AddrPort {
 }
 
 // forwardedFor reads a line of X-Forwarded-For, of which there is no standard: addresses between
-// commas, with a port or without, IPv6 in brackets or without.
+// commas, with a port or without, IPv6 in brackets or without. It reads from the end, so that what the
+// client wrote before its own address costs nothing.
 func (t *trail) forwardedFor(line []byte) {
-	for item := range bytes.SplitSeq(line, []byte(",")) {
-		if item = bytes.Trim(item, " \t"); len(item) == 0 {
+	var items [][]byte
+	for len(line) > 0 {
+		i := bytes.LastIndexByte(line, ',')
+		item := bytes.Trim(line[i+1:], " \t")
+		line = line[:max(i, 0)]
+		if len(item) == 0 {
 			continue // RFC 9110 section 5.6.1.2: a list may have empty elements
 		}
-		if a, err := netip.ParseAddr(string(item)); err == nil && a.Zone() == "" {
-			t.add(hop{addr: netip.AddrPortFrom(a.Unmap(), 0)})
-		} else {
-			t.add(parseNode(item))
+		items = append(items, item)
+		if !t.passes(parseItem(item)) {
+			break
 		}
+	}
+	for _, item := range slices.Backward(items) {
+		t.add(parseItem(item))
 	}
 }
 
+func parseItem(item []byte) hop {
+	if a, err := netip.ParseAddr(string(item)); err == nil && a.Zone() == "" {
+		return hop{addr: netip.AddrPortFrom(a.Unmap(), 0)}
+	}
+	return parseNode(item)
+}
+
 // forwarded reads a line of Forwarded (RFC 7239 section 4). Behind what is malformed nobody can tell
-// where the next element begins.
+// where the next element begins. Quotes can only be read from the start; the addresses are looked at from
+// the end.
 func (t *trail) forwarded(line []byte) {
+	elements := make([]element, 0, 1+len(line)/len("for=_x,"))
 	for line = skipBlank(line); len(line) > 0; line = skipBlank(line) {
 		if line[0] == ',' {
 			line = line[1:]
 			continue
 		}
-		var h hop
-		var ok bool
-		if h, line, ok = cutElement(line); !ok {
-			t.add(hop{malformed: true})
-			return
-		}
-		t.add(h)
+		var e element
+		e, line = cutElement(line)
+		elements = append(elements, e)
+	}
+	first := max(len(elements)-1, 0)
+	for first > 0 && t.passes(elements[first].hop()) {
+		first--
+	}
+	for _, e := range elements[first:] {
+		t.add(e.hop())
 	}
 }
 
-func skipBlank(p []byte) []byte { return bytes.TrimLeft(p, " \t") }
+// element is one of Forwarded, of which nobody has looked at the node yet.
+type element struct {
+	node            []byte
+	said, malformed bool
+}
+
+func (e element) hop() hop {
+	if e.malformed || !e.said {
+		return hop{malformed: e.malformed}
+	}
+	return parseNode(e.node)
+}
+
+func skipBlank(p []byte) []byte {
+	for len(p) > 0 && (p[0] == ' ' || p[0] == '\t') {
+		p = p[1:]
+	}
+	return p
+}
 
 // cutElement reads pairs of name and value up to a comma: [pair] *(";" [pair]).
-func cutElement(p []byte) (h hop, rest []byte, ok bool) {
-	said := false
+func cutElement(p []byte) (e element, rest []byte) {
+	malformed := element{malformed: true}
 	for {
 		if p = skipBlank(p); len(p) == 0 || p[0] == ',' {
-			return h, p, true
+			return e, p
 		}
 		if p[0] == ';' {
 			p = p[1:]
@@ -132,16 +173,16 @@ func cutElement(p []byte) (h hop, rest []byte, ok bool) {
 		}
 		name, value, rest, ok := cutPair(p)
 		if !ok {
-			return h, nil, false
+			return malformed, nil
 		}
 		if fold(name, "for") {
-			if said {
-				return h, nil, false // "Each parameter MUST NOT occur more than once per field-value"
+			if e.said {
+				return malformed, nil // "Each parameter MUST NOT occur more than once per field-value"
 			}
-			h, said = parseNode(value), true
+			e.node, e.said = value, true
 		}
 		if p = skipBlank(rest); len(p) > 0 && p[0] != ';' && p[0] != ',' {
-			return h, nil, false
+			return malformed, nil
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -73,6 +74,29 @@ func TestForwardedFor(t *testing.T) {
 	} {
 		if got, err := clientBy(c.lines, nil); got != c.want || !errors.Is(err, c.err) {
 			t.Errorf("%s: %q, %v; want %q, %v", c.name, got, err, c.want, c.err)
+		}
+	}
+}
+
+// TestForwardedCosts: what a client writes before its proxies costs next to nothing, however much it is. A
+// loop reads it.
+func TestForwardedCosts(t *testing.T) {
+	for _, c := range []struct {
+		header, mine, proxys string
+		read                 func(*trail, []byte)
+	}{
+		{"X-Forwarded-For", "x,", "192.0.2.1", (*trail).forwardedFor},
+		{"X-Forwarded-For", "1.2.3.4,", "192.0.2.1", (*trail).forwardedFor},
+		{"Forwarded", "for=x,", "for=192.0.2.1", (*trail).forwarded},
+	} {
+		line := []byte(strings.Repeat(c.mine, 1000) + c.proxys)
+		if n := testing.AllocsPerRun(10, func() {
+			one := trail{trusted: someProxies}
+			if c.read(&one, line); one.client().Addr().String() != "192.0.2.1" {
+				t.Fatalf("%s: the client is %v", c.header, one.client())
+			}
+		}); n > 10 {
+			t.Errorf("%s with %q a thousand times: %v allocations", c.header, c.mine, n)
 		}
 	}
 }

@@ -118,8 +118,8 @@ func (c *Conn) believe(h *head) error {
 
 // believeStd is believe for a request that net/http has read: the client, or the zero AddrPort.
 func (s *Server) believeStd(r *http.Request) (client netip.AddrPort, err error) {
-	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // a unix socket's is none
-	if !s.proxies.trust(peer.Addr().Unmap()) {
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr)            // a unix socket's is none
+	if !s.proxies.trust(peer.Addr().Unmap().WithZone("")) { // as netpoll has it
 		return client, nil
 	}
 	lines := func(name string) func(func([]byte) bool) {

@@ -87,6 +87,21 @@ func TestTrustedProxy(t *testing.T) {
 	})
 }
 
+// TestTrustedLinkLocal: an endpoint that is mounted believes a proxy on the same link, whose address has the
+// name of an interface there.
+func TestTrustedLinkLocal(t *testing.T) {
+	t.Parallel()
+	s := &Server{Logger: quiet, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("fe80::/10")}}
+	must(t, s.start())
+	defer s.Close()
+	for _, addr := range []string{"[fe80::1]:80", "[fe80::1%eth0]:80"} {
+		r := &http.Request{RemoteAddr: addr, Header: http.Header{"X-Forwarded-For": {"192.0.2.1"}}}
+		if client, err := s.believeStd(r); client.Addr().String() != "192.0.2.1" || err != nil {
+			t.Errorf("through %s: %v, %v", addr, client, err)
+		}
+	}
+}
+
 // TestTrustedUnix: the peers of a unix socket may be trusted too.
 func TestTrustedUnix(t *testing.T) {
 	t.Parallel()

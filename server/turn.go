@@ -79,6 +79,7 @@ func (c *Conn) nextTask(w *worker) task {
 	c.settle()
 	if c.state.has(stAsking) && c.state.has(stLinger|stDead) {
 		c.state &^= stParked | stAsking // it was refused while it waited, and can end without a worker
+		c.loop.srv.pool.questions.forget(c)
 	}
 	if c.state.has(stDead) && (!c.state.has(stParked) || c.loop.srv.cutOff()) {
 		return taskFinish
@@ -259,7 +260,8 @@ func (c *Conn) received(w *worker, p []byte, own bool) {
 }
 
 // goexited ends a connection whose handler ended its goroutine with runtime.Goexit, turn and all.
-// What came behind the message in hand is lost; after a close frame it was not to be handled anyway.
+// What came behind the message in hand is lost, perhaps with half a frame or the peer's close frame: what
+// comes now is understood no more, so these are the last words.
 func (c *Conn) goexited(w *worker) {
 	if c == nil {
 		return
@@ -281,6 +283,9 @@ func (c *Conn) goexited(w *worker) {
 		c.startClose(Closing{Cause: Panicked, Code: CodeInternal, Reason: "internal error"})
 		c.state &^= stCork
 		c.flush()
+		if !c.state.has(stLinger | stDead) {
+			c.lastWords()
+		}
 		c.letGo()
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"runtime/metrics"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,7 +103,13 @@ type lane struct {
 	queue   jobs
 	large   jobs // what takes longest, which takes turns with the others
 	turns   bool // whose turn is next
+	// gone are those of queue that ended without a worker. Nobody can find them there, so they are taken
+	// out when they are many.
+	gone map[*Conn]bool
 }
+
+// forgetFrom is how many of a queue have ended at the least when they are taken out.
+const forgetFrom = 64
 
 type jobs []job
 
@@ -122,6 +129,23 @@ func (l *lane) submit(c *Conn, mark state, large bool) {
 	}
 	*to = append(*to, job{c, mark})
 	l.recruit()
+}
+
+// forget is for a connection that does not wait any more. It may be called with the connection's lock held.
+func (l *lane) forget(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		return
+	}
+	if l.gone == nil {
+		l.gone = make(map[*Conn]bool)
+	}
+	l.gone[c] = true
+	if len(l.gone) >= max(forgetFrom, len(l.queue)/2) { // so each costs little, whatever their order
+		left := slices.DeleteFunc(l.queue, func(j job) bool { return l.gone[j.conn] })
+		l.queue, l.gone = slices.Clip(slices.Clone(left)), nil // the room of a storm is given back
+	}
 }
 
 // workerBuffers are smaller than a loop's: there may be many, and each is held while a handler
@@ -240,6 +264,9 @@ func (l *lane) take(fresh bool) (job, bool) {
 		return job{}, false
 	}
 	j := from.first()
+	if len(l.queue) == 0 {
+		l.gone = nil
+	}
 	l.recruit() // who comes first looks whether there is a processor for another one by now
 	return j, true
 }
@@ -267,5 +294,5 @@ func (l *lane) full() bool {
 func (l *lane) load() (running, waiting int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.running, len(l.queue) + len(l.large)
+	return l.running, max(0, len(l.queue)+len(l.large)-len(l.gone))
 }

@@ -93,8 +93,8 @@ func (l *life) open(request []byte, slowly bool) error {
 	case !strings.EqualFold(h.Get("Upgrade"), "websocket"):
 		return fmt.Errorf("answered with the upgrade %q", h.Get("Upgrade"))
 	}
-	l.squeez = agreedTo(h.Get("Sec-WebSocket-Extensions"))
-	if l.squeez.agreed != l.place.compresses() {
+	l.squeeze = agreedTo(h.Get("Sec-WebSocket-Extensions"))
+	if l.squeeze.agreed != l.place.compresses() {
 		return fmt.Errorf("answered with the extension %q", h.Get("Sec-WebSocket-Extensions"))
 	}
 	l.sent.opened = true

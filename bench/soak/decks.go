@@ -12,12 +12,15 @@ type decks struct {
 	comings, goings, steps []*thing
 }
 
-// newDecks may have only some of the ways out.
-func newDecks(seed uint64, some []*thing) decks {
+// newDecks may have only some of what there is to do.
+func newDecks(seed uint64, some, someGoings []*thing) decks {
 	if some == nil {
-		some = goings
+		some = things
 	}
-	return decks{seed, deckOf(comings), deckOf(some), deckOf(things)}
+	if someGoings == nil {
+		someGoings = goings
+	}
+	return decks{seed, deckOf(comings), deckOf(someGoings), deckOf(some)}
 }
 
 // deckOf has each thing as often as its weight says.

@@ -20,12 +20,12 @@ type way struct {
 // goings are the ways out. Each is one: it waits until nothing but the end is to come.
 var goings = []*thing{
 	{name: "close in order", weight: 24, do: (*life).closeInOrder},
-	{name: "reset", weight: 6, do: func(l *life) error { l.go_(gone("reset")); l.reset(); return nil }},
+	{name: "reset", weight: 6, do: func(l *life) error { l.goBy(gone("reset")); l.reset(); return nil }},
 	{name: "end the stream", weight: 4, do: (*life).endStream},
 	{name: "half a frame, then gone", weight: 3, do: func(l *life) error { return l.halfAndGo(false) }},
 	{name: "half a frame, then a reset", weight: 3, do: func(l *life) error { return l.halfAndGo(true) }},
 	{name: "ask for much, read nothing, then a reset", weight: 2, do: func(l *life) error {
-		l.go_(gone("deaf"))
+		l.goBy(gone("deaf"))
 		defer l.reset()
 		return l.glut(l.upTo(time.Second))
 	}},
@@ -34,11 +34,13 @@ var goings = []*thing{
 	{name: "be panicked at by a tick", weight: 2, do: asking(wishPanicLater, way{"panic in a tick", []server.Cause{server.Panicked}, server.CodeInternal, true})},
 	{name: "be closed in order", weight: 2, do: asking(wishClose, way{"asked to close", []server.Cause{server.ClosedLocally}, 4321, true})},
 	{name: "be closed in order from another goroutine", weight: 2, do: asking(wishCloseAside, way{"asked to close", []server.Cause{server.ClosedLocally}, server.CodeTryAgain, true})},
+	{name: "be panicked at while much waits", weight: 1, at: []string{"/working"}, do: behindMuch(wishPanic, way{"panic behind much", []server.Cause{server.Panicked}, server.CodeInternal, true})},
+	{name: "be closed in order while much waits", weight: 1, at: []string{"/working"}, do: behindMuch(wishClose, way{"asked to close behind much", []server.Cause{server.ClosedLocally}, server.CodeGoingAway, true})},
 	{name: "be cut off from another goroutine", weight: 2, do: asking(wishCut, way{"asked to cut", []server.Cause{server.ClosedLocally}, server.CodeAbnormal, true})},
 	{name: "read nothing until given up", weight: 2, at: []string{"/plain", "/ticked", "/lossy", "/hurried"}, do: (*life).beGivenUp},
 	{name: "be silent until given up", weight: 2, at: []string{"/hurried"}, do: func(l *life) error {
 		// What was said last may have met the server's goodbye.
-		l.go_(way{"silent", []server.Cause{server.Idle}, server.CodeGoingAway, false})
+		l.goBy(way{"silent", []server.Cause{server.Idle}, server.CodeGoingAway, false})
 		return nil
 	}},
 	{name: "half a message until given up", weight: 2, at: []string{"/hurried"}, do: func(l *life) error {
@@ -57,7 +59,7 @@ var goings = []*thing{
 	violation("a close code that must not be sent", server.CodeProtocolError, compile(ws.NewCloseFrame(ws.NewCloseFrameBody(1006, "")))),
 	violation("half a close code", server.CodeProtocolError, compile(ws.NewFrame(ws.OpClose, true, []byte{3}))),
 	violation("text that is none", server.CodeInvalidPayload, compile(ws.NewTextFrame([]byte("\xff\xff")))),
-	violation("a message beyond the limit", server.CodeTooBig, compile(ws.NewBinaryFrame(make([]byte, largest+1)))[:64]),
+	violation("a message beyond the limit", server.CodeTooBig, ws.MustCompileFrame(ws.Frame{Header: ws.Header{Fin: true, OpCode: ws.OpBinary, Masked: true, Length: largest + 1}})),
 	at(violation("compressed data that is none", server.CodeInvalidPayload,
 		wrong(ws.NewTextFrame([]byte("\xff\xff\xff")), func(h *ws.Header) { h.Rsv = ws.Rsv(true, false, false) })), "/deflated", "/context"),
 }
@@ -80,20 +82,33 @@ func violation(name string, code server.Code, p []byte) *thing {
 // gone is a way that leaves no time to hear anything.
 func gone(name string) way { return way{name: name, causes: []server.Cause{server.PeerGone}} }
 
-// go_ says how the client leaves from now on. What the server makes of it otherwise was its own doing.
-func (l *life) go_(w way) { l.sent.way = w }
+// goBy notes how the client leaves, for the judge. Before that only what is excused may end the connection.
+func (l *life) goBy(w way) { l.sent.way = w }
 
 // leave sends the last bytes, and goes by what comes of them.
 func (l *life) leave(p []byte, w way) error {
-	l.go_(w)
+	l.goBy(w)
 	return l.raw(p, true)
 }
 
 // asking is to have the server end the connection.
 func asking(wish byte, w way) func(*life) error {
 	return func(l *life) error {
-		l.go_(w)
+		l.goBy(w)
 		return l.say(wish, uint16(w.code), 0, true)
+	}
+}
+
+// behindMuch is asking while what was asked for before waits in the process: it must arrive all the same.
+func behindMuch(wish byte, w way) func(*life) error {
+	return func(l *life) error {
+		l.stall(time.Second/4 + l.upTo(time.Second/4))
+		for range 8 {
+			if err := l.say(wishForward, 0, largest/3, l.coin()); err != nil {
+				return err
+			}
+		}
+		return asking(wish, w)(l)
 	}
 }
 
@@ -113,13 +128,13 @@ func (l *life) closeInOrder() error {
 func (l *life) endStream() error {
 	w := gone("end of stream")
 	w.whole = true
-	l.go_(w)
+	l.goBy(w)
 	return l.conn.CloseWrite()
 }
 
 func (l *life) halfAndGo(reset bool) error {
 	begin, _ := l.half(16 << 10)
-	l.go_(gone("half a frame"))
+	l.goBy(gone("half a frame"))
 	err := l.raw(begin, true)
 	if reset {
 		l.reset()
@@ -147,7 +162,7 @@ func (l *life) beGivenUp() error {
 	if err := l.glut(d); err != nil {
 		return err
 	}
-	l.go_(way{name: "deaf for a while"}) // until it closes by itself, only what is excused may happen
+	l.goBy(way{name: "deaf for a while"}) // until it closes by itself, only what is excused may happen
 	select {
 	case <-l.ended:
 		return nil
@@ -159,7 +174,7 @@ func (l *life) beGivenUp() error {
 // beForgotten closes in order if the server takes what the kernel acknowledges for life.
 func (l *life) beForgotten() error {
 	l.mute.Store(true)
-	l.go_(way{name: "mute"})
+	l.goBy(way{name: "mute"})
 	select {
 	case <-l.ended:
 		return nil

@@ -78,7 +78,7 @@ func (l *life) lawful(h ws.Header) string {
 		return "control frame"
 	case h.Length > largest+window:
 		return "length"
-	case h.Rsv != 0 && (h.Rsv != ws.Rsv(true, false, false) || !l.squeez.agreed || h.OpCode.IsControl()):
+	case h.Rsv != 0 && (h.Rsv != ws.Rsv(true, false, false) || !l.squeeze.agreed || h.OpCode.IsControl()):
 		return "reserved bit"
 	}
 	return ""
@@ -127,11 +127,11 @@ func (l *life) pong(p []byte) {
 func (l *life) message(h ws.Header, p []byte) {
 	if h.Rsv != 0 {
 		l.crowd.did.count(didInflate)
-		if l.squeez.keepIn && len(l.squeez.in) > 0 {
+		if l.squeeze.keepIn && len(l.squeeze.in) > 0 {
 			l.crowd.did.count(didInflateOn)
 		}
 		var err error
-		if p, err = l.squeez.inflate(p); err != nil {
+		if p, err = l.squeeze.inflate(p); err != nil {
 			l.found("the client heard "+err.Error(), "message %d", l.heard.got)
 			return
 		}

@@ -45,10 +45,10 @@ type life struct {
 	parted bool        // the last was sent; with the lock of frames
 	ended  chan struct{}
 
-	sent   outcome // what the acting goroutine knows of it
-	heard  account // what the listening one does
-	pings  atomic.Uint32
-	squeez squeezed // out is of the acting goroutine, in of the listening one
+	sent    outcome // what the acting goroutine knows of it
+	heard   account // what the listening one does
+	pings   atomic.Uint32
+	squeeze squeezed // out is of the acting goroutine, in of the listening one
 }
 
 // outcome is what a client knows of its connection when that is over.

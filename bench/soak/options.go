@@ -37,7 +37,7 @@ type Options struct {
 	// Terminal is whether Progress is one: then lines are written over.
 	Terminal bool `json:"-"`
 
-	goings []*thing // the ways out; nil is all
+	things, goings []*thing // what clients do, and the ways out; nil is all
 }
 
 // spareDescriptors are for what is no connection, with some for sockets that close late.

@@ -32,7 +32,7 @@ var places = []*place{
 	{path: "/lossy", lossy: true, options: server.Options{Every: tickEvery / 2, Backlog: 96 << 10, SendBuffer: 16 << 10, Overflow: server.DropMessage}},
 	{path: "/deflated", options: server.Options{Every: tickEvery, Compression: server.Compression{Enabled: true, MinSize: 64}}},
 	{path: "/context", options: server.Options{Every: tickEvery, Compression: server.Compression{Enabled: true, ContextTakeover: true, WindowBits: 12}}},
-	{path: "/working", options: server.Options{Every: tickEvery}},
+	{path: "/working", options: server.Options{Every: tickEvery, SendBuffer: 32 << 10}},
 	{path: "/hurried", options: server.Options{IdleTimeout: idleTime, MessageTimeout: halfTime, WriteTimeout: halfTime, Backlog: 8 << 20, SendBuffer: 32 << 10}},
 	{path: "/kept", options: server.Options{Keepalive: keepTime, PongTimeout: pongTime}},
 }

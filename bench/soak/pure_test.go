@@ -125,7 +125,7 @@ func TestAgreedTo(t *testing.T) {
 
 // TestDecksDealEverything in each round, and only where it belongs.
 func TestDecksDealEverything(t *testing.T) {
-	d := newDecks(11, nil)
+	d := newDecks(11, nil, nil)
 	dealt := map[string]int{}
 	n := uint32(max(len(d.comings), len(d.goings), len(d.steps)))
 	for i := range 4 * n {
@@ -141,7 +141,7 @@ func TestDecksDealEverything(t *testing.T) {
 			t.Errorf("%s: %d of %d cards in a round at least", thing.name, dealt[thing.name], thing.weight)
 		}
 	}
-	again := newDecks(11, nil)
+	again := newDecks(11, nil, nil)
 	if d.deal(5) != again.deal(5) {
 		t.Error("the same seed deals something else")
 	}

@@ -48,7 +48,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	s.began = time.Now()
 	s.crowd = &crowd{
-		options: o, book: newBook(o.Seed), addr: first.Addr, judge: s.judge, did: newTally(names()), decks: newDecks(o.Seed, o.goings),
+		options: o, book: newBook(o.Seed), addr: first.Addr, judge: s.judge, did: newTally(names()), decks: newDecks(o.Seed, o.things, o.goings),
 	}
 	err = s.tides(ctx)
 	if ended := s.server.end(answerTime); ended != nil && err == nil {

@@ -73,7 +73,8 @@ func TestSoakFindsFaults(t *testing.T) {
 			if name != leakyMemory {
 				o.Tide = o.Duration
 			}
-			o.goings = slices.DeleteFunc(slices.Clone(goings), func(g *thing) bool { return g.weight < 3 && g.name != "be closed in order" })
+			o.things = quick(things, func(x *thing) bool { return !strings.HasPrefix(x.name, "stall") })
+			o.goings = quick(goings, func(x *thing) bool { return x.weight > 2 && x.at == nil || x.name == "be closed in order" })
 			var found Counts
 			for range attempts {
 				r, err := Run(context.Background(), o)
@@ -89,4 +90,9 @@ func TestSoakFindsFaults(t *testing.T) {
 			t.Errorf("found %v, want one of %q", found, f.what)
 		})
 	}
+}
+
+// quick leaves out what takes long.
+func quick(all []*thing, keep func(*thing) bool) []*thing {
+	return slices.DeleteFunc(slices.Clone(all), func(x *thing) bool { return !keep(x) })
 }

@@ -67,12 +67,12 @@ func (l *life) payload(m label, text bool) (data []byte, op ws.OpCode, rsv byte)
 		op = ws.OpText
 	}
 	data = l.crowd.book.message(m, text)
-	if l.squeez.agreed && l.rng.IntN(4) > 0 {
+	if l.squeeze.agreed && l.rng.IntN(4) > 0 {
 		l.crowd.did.count(didDeflate)
-		if l.squeez.keepOut && len(l.squeez.out) > 0 {
+		if l.squeeze.keepOut && len(l.squeeze.out) > 0 {
 			l.crowd.did.count(didDeflateOn)
 		}
-		return l.squeez.deflate(data), op, ws.Rsv(true, false, false)
+		return l.squeeze.deflate(data), op, ws.Rsv(true, false, false)
 	}
 	return data, op, 0
 }

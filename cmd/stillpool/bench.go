@@ -35,7 +35,7 @@ type benchCmd struct {
 	MillionChild benchMillionChildCmd `cmd:"" hidden:""`
 	Profile      benchProfileCmd      `cmd:"" help:"Profile the server under a scenario."`
 	Check        benchCheckCmd        `cmd:"" help:"Hold the server against its budgets, beside its peers."`
-	Blocking     blockingCmd          `cmd:"" hidden:""`
+	Misbehaving  misbehavingCmd       `cmd:"" hidden:""`
 }
 
 // benchFlags are what most scenarios have.

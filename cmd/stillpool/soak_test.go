@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stillpool/stillpool/bench/soak"
@@ -59,11 +60,13 @@ func TestSoakFlags(t *testing.T) {
 	}
 }
 
-// TestSoakInterrupted: ^C ends a run in order and shows what was seen. Nothing is left of it.
+// TestSoakInterrupted: ^C, which the terminal sends to the server too, ends a run in order and shows what was
+// seen. Nothing is left of it.
 func TestSoakInterrupted(t *testing.T) {
 	mark := fmt.Sprintf("%d-%s", os.Getpid(), t.Name())
 	run := exec.Command(os.Args[0], strings.Fields("bench soak --conns 10 --duration 1h --tide 200ms --pause 5ms")...)
 	run.Env = append(os.Environ(), asCommand+"="+mark)
+	run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	said, err := run.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +82,7 @@ func TestSoakInterrupted(t *testing.T) {
 	if children := others(mark, run.Process.Pid); len(children) != 1 {
 		t.Errorf("children %v, want a server", children)
 	}
-	run.Process.Signal(os.Interrupt)
+	syscall.Kill(-run.Process.Pid, syscall.SIGINT)
 	for lines.Scan() { // to its end
 	}
 	var exit *exec.ExitError

@@ -64,7 +64,7 @@ func TestStormBudget(t *testing.T) {
 		c := &bench.Comparison{
 			Job: bench.Job{Tick: &bench.TickOptions{}},
 			Servers: []bench.Contestant{
-				{Name: own, Rounds: []bench.Sample{stayed(r, run(p99))}}, {Name: elsewhere, Rounds: []bench.Sample{stayed(r, run(4_000))}},
+				{Name: own, Rounds: []bench.Sample{stayed(r, run(p99))}}, {Name: stormElsewhere, Rounds: []bench.Sample{stayed(r, run(4_000))}},
 			},
 		}
 		v, err := of.budgets[0].Judge(c)

@@ -10,8 +10,8 @@ import (
 	"github.com/stillpool/stillpool/bench/stress"
 )
 
-// elsewhere is the same server in the contest about storms, while the storm comes over another one.
-const elsewhere = "storm elsewhere"
+// stormElsewhere is the same server in the contest about storms, while the storm comes over another one.
+const stormElsewhere = "storm elsewhere"
 
 // compareStorm measures the ticks of those that stay while a storm comes over their server, and before
 // that over another one.
@@ -24,7 +24,7 @@ func compareStorm(ctx context.Context, rounds int, duration time.Duration) (*ben
 		Name: "storm", Title: fmt.Sprintf("Ticks while %d others are dropped and come back within %v", c.Storm, c.Within),
 		Started: time.Now(), Machine: bench.ThisMachine(),
 		Job:     bench.Job{Tick: &bench.TickOptions{Options: bench.Options{Conns: c.Stay}, Every: c.Every}},
-		Servers: []bench.Contestant{{Name: own}, {Name: elsewhere}},
+		Servers: []bench.Contestant{{Name: own}, {Name: stormElsewhere}},
 	}
 	for round := range rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, rounds, own)
