@@ -35,6 +35,7 @@ type gauge struct {
 func watch(ctx context.Context, h Handle) *gauge {
 	ctx, cancel := context.WithCancel(ctx)
 	g := &gauge{cancel: cancel}
+	g.server(ctx, h) // once at least, however soon it is over
 	g.done.Go(func() { g.every(ctx, queuePeriod, func() { g.queue(h) }) })
 	g.done.Go(func() { g.every(ctx, statsPeriod, func() { g.server(ctx, h) }) })
 	return g
@@ -66,14 +67,14 @@ func (g *gauge) queue(h Handle) {
 func (g *gauge) server(ctx context.Context, h Handle) {
 	rss, _ := bench.ProcBytes(fmt.Sprintf("/proc/%d/status", h.PID), "VmRSS:")
 	st, err := h.stats(ctx)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.peaks.RSSBytes = max(g.peaks.RSSBytes, rss)
 	if err != nil {
 		return
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.peaks.Handshaking = max(g.peaks.Handshaking, st.Handshaking)
 	g.peaks.RunQueue = max(g.peaks.RunQueue, st.RunQueue)
-	g.peaks.RSSBytes = max(g.peaks.RSSBytes, rss)
 }
 
 // stop ends the looking, and tells the peaks.
