@@ -62,7 +62,7 @@ func sendNumbered(t *testing.T, c *Conn, i, size int) (Outcome, error) {
 // TestOutboundOutcomes: for a peer that does not read, messages are sent, then queued, then refused.
 // When it reads again it gets all that was accepted, in order.
 func TestOutboundOutcomes(t *testing.T) {
-	for name, overflow := range map[string]Overflow{"close": CloseSlow, "drop": DropMessage} {
+	for name, overflow := range map[string]Overflow{"close": CloseSlow, "drop": Refuse} {
 		t.Run(name, func(t *testing.T) {
 			onPollers(t, func(t *testing.T, s *Server) {
 				const backlog = 100_000
@@ -91,7 +91,7 @@ func TestOutboundOutcomes(t *testing.T) {
 					t.Errorf("%v, and %d bytes wait", count, c.Buffered())
 				}
 				_, err := c.Write(Binary, make([]byte, backlog))
-				if want := map[Overflow]error{CloseSlow: ErrClosed, DropMessage: ErrBacklogFull}[overflow]; err != want {
+				if want := map[Overflow]error{CloseSlow: ErrClosed, Refuse: ErrBacklogFull}[overflow]; err != want {
 					t.Errorf("the next message: %v, want %v", err, want)
 				}
 				for _, m := range accepted {
@@ -125,7 +125,7 @@ func TestOutboundOutcomes(t *testing.T) {
 func TestOutboundIntegrity(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		const messages = 600
-		p, c, _ := slowPeer(t, s, Options{Backlog: 200_000, Overflow: DropMessage})
+		p, c, _ := slowPeer(t, s, Options{Backlog: 200_000, Overflow: Refuse})
 		sizes := []int{8, 125, 126, shareFrom - 5, shareFrom, joinTo - 4, joinTo, joinTo + 1, 65535, 65536}
 		sizeOf := func(i int) int {
 			random := rand.New(rand.NewPCG(uint64(i), 1))
