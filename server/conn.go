@@ -242,7 +242,7 @@ type Waiting struct {
 func (c *Conn) Waiting() (w Waiting, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state.has(stGone) || c.fd < 0 { // its number may be another's by now
+	if c.state.has(stDead | stGone) { // its number may be another's by now
 		return Waiting{}, ErrClosed
 	}
 	if c.out != nil {

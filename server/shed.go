@@ -130,10 +130,11 @@ func (s *Server) rankedNow() (present uint64) {
 	return present
 }
 
+// worstClass is the highest that any connection is in.
+func (s *Server) worstClass() int { return mbits.Len64(s.rankedNow()) - 1 }
+
 // amongWorst tells whether one for which so much waits is of those that have to give way first.
-func (s *Server) amongWorst(held int) bool {
-	return int(classOf(held))+1 >= mbits.Len64(s.rankedNow())-1
-}
+func (s *Server) amongWorst(held int) bool { return int(classOf(held))+1 >= s.worstClass() }
 
 // worst is a connection for which most waits, but asker, if that is so much or more. Its lock is held.
 func (s *Server) worst(asker *Conn, least int) *Conn {
@@ -152,23 +153,27 @@ func (s *Server) worst(asker *Conn, least int) *Conn {
 	return nil
 }
 
-// afford takes n bytes of what all peers share. When that is spent, others give way for which more
-// waits than would for c; and if there are none, c itself does, where its endpoint forgets. The
-// connection's lock is held.
+// afford takes n bytes of what all peers share. When that is spent, others give way for which more waits
+// than would for c. If there are none, c itself does, where its endpoint forgets; but if they only are busy at
+// the moment, c has what is kept for that. The connection's lock is held.
 func (c *Conn) afford(n int) bool {
 	s := c.loop.srv
-	if s.outbound.take(int64(n)) {
-		return true
-	}
 	for range shedRounds {
-		if int64(n) > s.outbound.limit || !s.shedFor(c, c.heldOut()+n) && !c.giveWay(n) {
-			return false
-		}
-		if s.outbound.take(int64(n)) {
+		if s.outbound.takeOf(int64(n), s.outbound.common()) {
 			return true
 		}
+		wants := c.heldOut() + n
+		switch {
+		case int64(n) > s.outbound.limit:
+			return false
+		case s.shedFor(c, wants):
+		case int(classOf(wants)) < s.worstClass():
+			return s.outbound.take(int64(n))
+		case !c.giveWay(n):
+			return false
+		}
 	}
-	return false
+	return s.outbound.take(int64(n)) // others were quicker to take what came free
 }
 
 // giveWay forgets messages of c's own, and tells whether it had any.
