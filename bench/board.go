@@ -107,13 +107,13 @@ func (b *board) receive(next, number uint32, now time.Duration) (due time.Durati
 	b.miss(next, number)
 	n := &b.notices[number%maxNotices]
 	n.received++
-	if n.received == 1 {
+	if n.received == 1 || now < n.first { // loops take their times before they come here
 		n.first = now
 	}
+	n.last = max(n.last, now)
 	if n.received == (n.awaited+1)/2 {
-		n.median = now
+		n.median = n.last
 	}
-	n.last = max(n.last, now) // loops take their times before they come here
 	b.settle(n)
 	return n.due, b.measuring(n.due), nil
 }
@@ -201,4 +201,11 @@ func (b *board) giveUp(now time.Duration, unsent pace, count int64) {
 		}
 		unsent.sent++
 	}
+}
+
+// posted is how many messages there were, the numbers of which begin with 0.
+func (b *board) posted() uint32 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sent
 }

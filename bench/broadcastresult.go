@@ -32,6 +32,9 @@ type BroadcastResult struct {
 	// ReaderBusyPercent is how much of the time between the first delivery of a message and the last one
 	// the client's loops were reading and not waiting. Near 100 the times are the client's own.
 	ReaderBusyPercent float64 `json:"reader_busy_percent"`
+
+	// Stalled tells of the connections that never read, if there are any; all else is about the others.
+	Stalled *StalledResult `json:"stalled,omitempty"`
 }
 
 func broadcastResult(o BroadcastOptions, b *board, r *run) *BroadcastResult {

@@ -103,7 +103,11 @@ func (l *loop) drop(c *conn, why error) {
 		l.failed[reasonOf(before, why)]++
 		l.tried()
 	case open:
-		l.lost[why.Error()]++
+		if c.stalled {
+			l.ends[why.Error()]++
+		} else {
+			l.lost[why.Error()]++
+		}
 		l.scenario.lost(c, l.clock())
 	case closing:
 		l.closing--

@@ -20,6 +20,9 @@ type conn struct {
 	dec   decoder
 	in    []byte // the start of an answer to the upgrade that came in several parts
 	out   []byte // what the kernel did not take yet
+
+	stalled bool // it is one of those that are not to read; see stalled.go
+	deaf    bool // and does not
 }
 
 type state uint8
@@ -67,10 +70,21 @@ func (l *loop) serve(ev netpoll.Event) {
 	if c.state == closed {
 		return // stale
 	}
-	if err := l.advance(c, ev.Ready); err != nil {
+	if err := l.attend(c, ev.Ready); err != nil {
 		l.drop(c, err)
 	}
 	l.scenario.step(l.now)
+}
+
+// attend takes no notice of what comes to who is deaf, until the server ends the connection.
+func (l *loop) attend(c *conn, ready netpoll.Ready) error {
+	switch {
+	case !c.deaf:
+		return l.advance(c, ready)
+	case ready&(netpoll.HangUp|netpoll.Failed) == 0:
+		return nil
+	}
+	return l.undeafen(c, true)
 }
 
 func (l *loop) advance(c *conn, ready netpoll.Ready) error {

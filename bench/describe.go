@@ -13,8 +13,7 @@ func (j Job) Describe() string {
 	case j.Echo != nil:
 		return words(j.Echo.Options, j.Echo.describe())
 	case j.Broadcast != nil:
-		return words(j.Broadcast.Options, fmt.Sprintf("%.6g messages of %d bytes a second, each to all",
-			j.Broadcast.Rate, j.Broadcast.Size))
+		return words(j.Broadcast.Options, j.Broadcast.describe())
 	case j.Connect != nil:
 		how := "the next when one has opened"
 		if r := j.Connect.Rate; r > 0 {
@@ -48,6 +47,14 @@ func (o EchoOptions) describe() string {
 		how = fmt.Sprintf("%.6g a second", o.Rate)
 	}
 	return fmt.Sprintf("messages of %d bytes, %s, at most %d on a connection", o.Size, how, o.Pipeline)
+}
+
+func (o BroadcastOptions) describe() string {
+	text := fmt.Sprintf("%.6g messages of %d bytes a second, each to all", o.Rate, o.Size)
+	if o.Stalled > 0 {
+		text += fmt.Sprintf(", of which %d never read", o.Stalled)
+	}
+	return text
 }
 
 func (o AttackOptions) describe() string {

@@ -3,7 +3,8 @@
 // It has six scenarios. [Tick] opens many connections and watches how late each arrives of the
 // messages that the server sends to every connection in a fixed period. [Echo] keeps a number of
 // messages under way, or sends at a fixed rate, and watches how long each takes to come back.
-// [Broadcast] has one connection send what the server is to send to all, and watches when they have it.
+// [Broadcast] has one connection send what the server is to send to all, and watches when they have it; some
+// of them may never read, and it watches what those cost.
 // [Connect] opens and closes, and again. [Idle] opens step by step and weighs the server at each.
 // [Attack] measures good clients alone first and then beside hostile connections. Given the process id
 // of the server, all also tell what it spent: processor time and memory.
@@ -29,6 +30,7 @@
 //   - echo.go, dialogue.go, payload.go, pace.go: the second one, and its messages
 //   - broadcast.go, board.go, listening.go, broadcastresult.go: the third one; what all loops know of
 //     the messages for all, and what one does
+//   - stalled.go, strain.go, stalledresult.go: connections of it that never read, and what they cost
 //   - connect.go, dialled.go, connectresult.go: the fourth one
 //   - idle.go, idleresult.go, pprof.go: the fifth one; the runtime's account of its memory
 //   - attack.go, phase.go, watch.go: the last one: what is measured in which order, and once;

@@ -65,7 +65,7 @@ func (f *fleet) newLoop(t target, o Options, conns int) (*loop, error) {
 		poller: p, target: t, timeout: o.ConnectTimeout, upgrade: newUpgrader(t),
 		clock: f.clock, tried: f.count,
 		conns: make([]conn, conns), buf: make([]byte, readBuffer),
-		failed: map[string]int{}, lost: map[string]int{},
+		failed: map[string]int{}, lost: map[string]int{}, ends: map[string]int{},
 		calls: make(chan func(), 1), ended: make(chan struct{}),
 	}, nil
 }
@@ -159,13 +159,14 @@ type census struct {
 	open       int
 	failed     map[string]int
 	lost       map[string]int
+	ends       map[string]int // of stalled ones
 	bytesIn    int64
 	lastOpened time.Duration
 	lastClosed time.Duration
 }
 
 func (f *fleet) census() census {
-	c := census{failed: map[string]int{}, lost: map[string]int{}}
+	c := census{failed: map[string]int{}, lost: map[string]int{}, ends: map[string]int{}}
 	f.each(func(l *loop) {
 		c.opened += l.opened
 		c.bytesIn += l.bytesIn
@@ -173,11 +174,9 @@ func (f *fleet) census() census {
 		c.lastClosed = max(c.lastClosed, l.lastClosed)
 		addAll(c.failed, l.failed)
 		addAll(c.lost, l.lost)
+		addAll(c.ends, l.ends)
 	})
-	c.open = c.opened
-	for _, n := range c.lost {
-		c.open -= n
-	}
+	c.open = c.opened - sum(c.lost) - sum(c.ends)
 	return c
 }
 

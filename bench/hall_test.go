@@ -2,8 +2,9 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"io"
-	"slices"
+	"net"
 	"sync"
 
 	"github.com/gobwas/ws"
@@ -12,9 +13,31 @@ import (
 
 // hall sends what one of its connections says to all of them, in its manner.
 type hall struct {
+	queued   bool // each connection has a goroutine that writes to it, and room for whatever waits
 	mu       sync.Mutex
 	conns    []io.ReadWriter
 	messages int
+}
+
+// queue is a connection that is written to by a goroutine of its own.
+type queue struct {
+	io.ReadWriter
+	frames chan []byte
+}
+
+func newQueue(c io.ReadWriter) *queue {
+	q := &queue{c, make(chan []byte, maxNotices)}
+	go func() {
+		for p := range q.frames {
+			c.Write(p) // fails when the client has gone
+		}
+	}()
+	return q
+}
+
+func (q *queue) Write(p []byte) (int, error) {
+	q.frames <- bytes.Clone(p)
+	return len(p), nil
 }
 
 // hallManners say what the i-th connection is sent for the n-th message p; each byte slice is a message, and
@@ -38,6 +61,33 @@ var hallManners = map[string]func(i, n int, p []byte) [][]byte{
 		}
 		return [][]byte{p}
 	},
+	// From the seventeenth on they are told to go with the third message, or not even told.
+	"shedding": func(i, n int, p []byte) [][]byte {
+		if i >= 16 && n == 3 {
+			return [][]byte{p, shed, nil}
+		}
+		return [][]byte{p}
+	},
+	"resetting": func(i, n int, p []byte) [][]byte {
+		if i >= 16 && n == 3 {
+			return [][]byte{p, reset}
+		}
+		return [][]byte{p}
+	},
+	// From the seventeenth on they get every second message.
+	"thinning": func(i, n int, p []byte) [][]byte {
+		if i >= 16 && n%2 == 1 {
+			return nil
+		}
+		return [][]byte{p}
+	},
+	// From the seventeenth on they get the first message twice.
+	"stuttering": func(i, n int, p []byte) [][]byte {
+		if i >= 16 && n == 1 {
+			return [][]byte{p, p}
+		}
+		return [][]byte{p}
+	},
 	// The first connection is ended after the first message, and with it who has sent that.
 	"first": func(i, n int, p []byte) [][]byte {
 		if i == 0 {
@@ -46,6 +96,14 @@ var hallManners = map[string]func(i, n int, p []byte) [][]byte{
 		return [][]byte{p}
 	},
 }
+
+const tryAgainLater ws.StatusCode = 1013
+
+// What is no message but an order about the connection.
+var (
+	shed  = []byte("a close frame")
+	reset = []byte("a reset")
+)
 
 func (s *testServer) hall(path string) *hall {
 	s.mu.Lock()
@@ -56,11 +114,19 @@ func (s *testServer) hall(path string) *hall {
 	return s.halls[path]
 }
 
-func (h *hall) attend(c io.ReadWriter, manner func(i, n int, p []byte) [][]byte) {
-	h.mu.Lock()
+// admit lets a connection in. Its caller has had the lock since before the connection was told, so that they
+// are numbered as they come, and who has been told is there.
+func (h *hall) admit(c io.ReadWriter) int {
+	if h.queued {
+		c = newQueue(c)
+	}
 	h.conns = append(h.conns, c)
-	h.mu.Unlock()
-	defer h.leave(c)
+	return len(h.conns) - 1
+}
+
+// attend takes what the i-th connection says.
+func (h *hall) attend(i int, c io.ReadWriter, manner func(i, n int, p []byte) [][]byte) {
+	defer h.leave(i)
 	for {
 		message, op, err := wsutil.ReadClientData(c)
 		if err != nil {
@@ -70,11 +136,27 @@ func (h *hall) attend(c io.ReadWriter, manner func(i, n int, p []byte) [][]byte)
 	}
 }
 
+// deliver writes a message, or does what it is an order for.
+func deliver(c io.ReadWriter, op ws.OpCode, p []byte) error {
+	switch {
+	case p == nil:
+		return c.(io.Closer).Close()
+	case &p[0] == &shed[0]:
+		return ws.WriteFrame(c, ws.NewCloseFrame(ws.NewCloseFrameBody(tryAgainLater, "")))
+	case &p[0] == &reset[0]:
+		return errors.Join(c.(*net.TCPConn).SetLinger(0), c.(io.Closer).Close())
+	}
+	return wsutil.WriteServerMessage(c, op, p)
+}
+
 // leave keeps the numbers of the others.
-func (h *hall) leave(c io.ReadWriter) {
+func (h *hall) leave(i int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.conns[slices.Index(h.conns, c)] = nil
+	if q, ok := h.conns[i].(*queue); ok {
+		close(q.frames)
+	}
+	h.conns[i] = nil
 }
 
 func (h *hall) tell(op ws.OpCode, message []byte, manner func(i, n int, p []byte) [][]byte) {
@@ -86,9 +168,7 @@ func (h *hall) tell(op ws.OpCode, message []byte, manner func(i, n int, p []byte
 			continue
 		}
 		for _, p := range manner(i, h.messages, bytes.Clone(message)) {
-			if p == nil {
-				c.(io.Closer).Close()
-			} else if wsutil.WriteServerMessage(c, op, p) != nil {
+			if deliver(c, op, p) != nil {
 				break
 			}
 		}

@@ -27,6 +27,9 @@ type listening struct {
 	delay   *hdrhistogram.Histogram // how late messages were sent
 	own     *hdrhistogram.Histogram // of it, those that had not to wait
 
+	stalled int   // of the connections
+	late    int64 // messages that those took in the end
+
 	joined   bool
 	counting bool
 	messages int64 // that came while measuring
@@ -41,15 +44,18 @@ type ear struct {
 	stamp  [stampSize]byte
 }
 
-func newListening(l *loop, b *board, o BroadcastOptions, sends bool) *listening {
-	s := &listening{loop: l, board: b, ears: make([]ear, len(l.conns)), latency: newHistogram(), delay: newHistogram(), own: newHistogram()}
-	if sends {
+func newListening(l *loop, b *board, o BroadcastOptions, i int) *listening {
+	s := &listening{
+		loop: l, board: b, ears: make([]ear, len(l.conns)), stalled: share(o.Stalled, o.Loops, i),
+		latency: newHistogram(), delay: newHistogram(), own: newHistogram(),
+	}
+	if i == 0 {
 		s.pace = &pace{rate: o.Rate}
 	}
 	return s
 }
 
-// join makes the board await what comes on the connections that are open.
+// join makes the board await what comes on the connections that are open, but for those that stall.
 func (s *listening) join() {
 	conns := 0
 	for i := range s.loop.conns {
@@ -58,7 +64,8 @@ func (s *listening) join() {
 		}
 	}
 	s.joined = true
-	s.board.join(conns)
+	s.stalled = s.loop.stall(min(s.stalled, conns-1)) // the sender reads
+	s.board.join(conns - s.stalled)
 }
 
 // start begins to send, at the next step.
@@ -167,7 +174,7 @@ func (s *listening) piece(c *conn, p piece, now time.Duration) error {
 	if e.offset != len(s.board.payload.plain) {
 		return errGarbled
 	}
-	return s.heard(e, number, now)
+	return s.heard(c, number, now)
 }
 
 func garbledIf(garbled bool) error {
@@ -178,7 +185,11 @@ func garbledIf(garbled bool) error {
 }
 
 // heard takes a whole message.
-func (s *listening) heard(e *ear, number uint32, now time.Duration) error {
+func (s *listening) heard(c *conn, number uint32, now time.Duration) error {
+	e := &s.ears[c.index]
+	if c.stalled {
+		return s.heardLate(e, number)
+	}
 	due, counts, err := s.board.receive(e.next, number, now)
 	if err != nil {
 		return err
@@ -195,7 +206,7 @@ func (s *listening) heard(e *ear, number uint32, now time.Duration) error {
 }
 
 func (s *listening) lost(c *conn, _ time.Duration) {
-	if s.joined {
+	if s.joined && !c.stalled {
 		s.board.leave(s.ears[c.index].next)
 	}
 }

@@ -79,6 +79,7 @@ type loop struct {
 	lastClosed time.Duration  // of those that we closed
 	failed     map[string]int // why they did not open
 	lost       map[string]int // why they did not stay open
+	ends       map[string]int // the same of those that were not to read
 
 	calls   chan func()
 	stopped bool

@@ -43,7 +43,7 @@ func (j Job) Metrics() []Metric {
 	case j.Echo != nil:
 		return echoMetrics
 	case j.Broadcast != nil:
-		return broadcastMetrics
+		return j.Broadcast.metrics()
 	case j.Connect != nil:
 		return connectMetrics
 	case j.Idle != nil:
@@ -133,7 +133,42 @@ var broadcastMetrics = []Metric{
 		of: func(s Sample) float64 {
 			return float64(s.Broadcast.Missing + s.Broadcast.Unsent*int64(s.Broadcast.Conns))
 		}},
-	gone, clientCPU,
+	{Name: "gone", Title: "connections failed or lost",
+		of: func(s Sample) float64 {
+			n := gone.of(s)
+			if st := s.Broadcast.Stalled; st != nil {
+				n -= float64(st.EndedMeanwhile) // which is not to be held against a server
+			}
+			return n
+		}},
+	clientCPU,
+}
+
+// stalledMetrics are those of a broadcast with connections that never read.
+var stalledMetrics = []Metric{
+	{Name: "stalled_peak", Title: "server memory more at the peak", Unit: "MB", Digits: 1,
+		of: ofStalled(func(s *StalledResult) *Level { return s.RSS })},
+	{Name: "stalled_sockets", Title: "memory of sockets more at the peak", Unit: "MB", Digits: 1,
+		of: ofStalled(func(s *StalledResult) *Level { return &s.Sockets })},
+	{Name: "stalled_ended", Title: "stalled connections that the server ended", Neutral: true,
+		of: func(s Sample) float64 { return float64(sum(s.Broadcast.Stalled.Ends)) }},
+}
+
+// ofStalled is how far a memory grew, in MB; nil is for what was not measured.
+func ofStalled(level func(*StalledResult) *Level) func(Sample) float64 {
+	return func(s Sample) float64 {
+		if l := level(s.Broadcast.Stalled); l != nil {
+			return float64(l.Peak-l.Before) / 1e6
+		}
+		return math.NaN()
+	}
+}
+
+func (o *BroadcastOptions) metrics() []Metric {
+	if o.Stalled == 0 {
+		return broadcastMetrics
+	}
+	return slices.Concat(broadcastMetrics, stalledMetrics)
 }
 
 var connectMetrics = []Metric{

@@ -24,6 +24,9 @@ func fullJobs() map[string]struct {
 		"echo": {Job{Echo: &EchoOptions{}}, Sample{Echo: &EchoResult{Common: measured}}},
 		"broadcast": {Job{Broadcast: &BroadcastOptions{}}, Sample{Broadcast: &BroadcastResult{
 			Common: measured, Missing: 5, Unsent: 2, Last: Percentiles{P50: 1500, P99: 2500}}}},
+		"stalled": {Job{Broadcast: &BroadcastOptions{Stalled: 4}}, Sample{Broadcast: &BroadcastResult{
+			Common: measured, Stalled: &StalledResult{EndedMeanwhile: 1, Ends: map[string]int{"reset": 1, "end": 2},
+				RSS: &Level{1e6, 3e6, 2e6}, Sockets: Level{2e6, 6e6, 0}}}}},
 		"connect": {Job{Connect: &ConnectOptions{}}, Sample{Connect: connected}},
 		"idle": {Job{Idle: &IdleOptions{}}, Sample{Idle: &IdleResult{Common: measured, PerConn: PerConn{
 			RSSBytes: 200, KernelBytes: 4000, Runtime: &RuntimePerConn{HeapBytes: 150, StackBytes: 20, RestBytes: 30}}}}},
@@ -38,9 +41,11 @@ func TestMetricsHaveTheirNames(t *testing.T) {
 		"tick":      "server_cpu lateness_p50 lateness_p99 missing memory open_cpu gone client_cpu",
 		"echo":      "rate server_cpu per_cpu latency_p50 latency_p99 missing memory open_cpu gone client_cpu",
 		"broadcast": "first_p50 median_p50 last_p50 last_p99 server_cpu missing gone client_cpu",
-		"connect":   "rate open_cpu close_cpu open_p50 open_p99 gone client_cpu",
-		"idle":      "memory heap stacks runtime kernel idle_cpu gone",
-		"attack":    "p99_alone p99_beside p99_of_alone p99_of_control harmed peak server_cpu",
+		"stalled": "first_p50 median_p50 last_p50 last_p99 server_cpu missing gone client_cpu " +
+			"stalled_peak stalled_sockets stalled_ended",
+		"connect": "rate open_cpu close_cpu open_p50 open_p99 gone client_cpu",
+		"idle":    "memory heap stacks runtime kernel idle_cpu gone",
+		"attack":  "p99_alone p99_beside p99_of_alone p99_of_control harmed peak server_cpu",
 	} {
 		x := fullJobs()[scenario]
 		c := &Comparison{Job: x.job, Servers: []Contestant{{Name: "a", Rounds: []Sample{x.sample}}}}
@@ -57,7 +62,7 @@ func TestMetricsHaveTheirNames(t *testing.T) {
 		if !slices.Equal(got, strings.Fields(want)) {
 			t.Errorf("%s has %v, want %s", scenario, got, want)
 		}
-		if x.job.Scenario() != scenario {
+		if x.job.Scenario() != scenario && scenario != "stalled" {
 			t.Errorf("%s is called %q", scenario, x.job.Scenario())
 		}
 	}
@@ -69,7 +74,8 @@ func TestMetricsOfWhatIsThere(t *testing.T) {
 		value            float64
 	}{
 		{"broadcast", "last_p50", 1.5}, {"broadcast", "last_p99", 2.5}, {"broadcast", "missing", 5 + 2*10},
-		{"broadcast", "server_cpu", 3}, {"broadcast", "gone", 1}, {"connect", "close_cpu", 7}, {"connect", "gone", 5},
+		{"broadcast", "server_cpu", 3}, {"broadcast", "gone", 1}, {"stalled", "gone", 0},
+		{"stalled", "stalled_peak", 2}, {"stalled", "stalled_sockets", 4}, {"stalled", "stalled_ended", 3}, {"connect", "close_cpu", 7}, {"connect", "gone", 5},
 		{"idle", "memory", 200}, {"idle", "heap", 150}, {"idle", "stacks", 20}, {"idle", "runtime", 30},
 		{"idle", "kernel", 4000}, {"idle", "idle_cpu", 50}, {"tick", "memory", 200},
 	} {
@@ -87,6 +93,7 @@ func TestWhatWasNotMeasuredIsNotZero(t *testing.T) {
 		"tick":      "server_cpu memory open_cpu",
 		"echo":      "server_cpu per_cpu memory open_cpu",
 		"broadcast": "server_cpu",
+		"stalled":   "server_cpu stalled_peak",
 		"connect":   "open_cpu close_cpu",
 		"idle":      "heap stacks runtime idle_cpu",
 		"attack":    "p99_of_control peak",
@@ -97,6 +104,9 @@ func TestWhatWasNotMeasuredIsNotZero(t *testing.T) {
 		}
 		if x.sample.Idle != nil {
 			x.sample.Idle.PerConn.Runtime = nil
+		}
+		if x.sample.Broadcast != nil && x.sample.Broadcast.Stalled != nil {
+			x.sample.Broadcast.Stalled.RSS = nil
 		}
 		if x.sample.Attack != nil {
 			x.sample.Attack.Rounds[0].Control, x.sample.Attack.Rounds[0].Memory = nil, nil

@@ -3,8 +3,10 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -66,6 +68,37 @@ func parseKernelMemory(meminfo []byte) (k KernelMemory, err error) {
 		}
 	}
 	return k, nil
+}
+
+// socketMemory is what the kernel holds in the buffers of TCP sockets now, of all on this machine.
+func socketMemory() (int64, error) {
+	const sockstat = "/proc/net/sockstat"
+	data, err := os.ReadFile(sockstat)
+	if err != nil {
+		return 0, err
+	}
+	pages, err := parseSockstat(data)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", sockstat, err)
+	}
+	return pages * int64(os.Getpagesize()), nil
+}
+
+// parseSockstat finds the pages in a line of the form "TCP: inuse 5 orphan 0 tw 0 alloc 6 mem 1".
+func parseSockstat(data []byte) (pages int64, err error) {
+	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
+		f := strings.Fields(lines.Text())
+		if len(f) == 0 || f[0] != "TCP:" {
+			continue
+		}
+		i := slices.Index(f, "mem")
+		if i < 0 || i == len(f)-1 {
+			break
+		}
+		n, err := strconv.ParseUint(f[i+1], 10, 40) // so many pages are no more bytes than an int64 has room for
+		return int64(n), err
+	}
+	return 0, errors.New("no memory of TCP sockets")
 }
 
 // parseField finds a line of the form "Rss:  1234 kB" and returns bytes.

@@ -76,6 +76,9 @@ func (s Sample) validate(j Job) error {
 	if c := s.Common(); c != nil && c.Server != nil && c.Memory == nil {
 		return errors.New("the server's memory is missing")
 	}
+	if s.Broadcast != nil && j.Broadcast.Stalled > 0 && s.Broadcast.Stalled == nil {
+		return errors.New("what became of stalled connections is missing")
+	}
 	if s.Attack != nil {
 		return s.Attack.validate(j.Attack)
 	}

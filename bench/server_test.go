@@ -97,10 +97,15 @@ func (s *testServer) accepted() int {
 
 func (s *testServer) serve(c net.Conn) {
 	path := ""
+	var h *hall
 	u := ws.Upgrader{OnRequest: func(uri []byte) error {
 		path = string(uri)
 		if path == "/refuse" {
 			return ws.RejectConnectionError(ws.RejectionStatus(503))
+		}
+		if strings.HasPrefix(path, "/broadcast/") {
+			h = s.hall(path)
+			h.mu.Lock()
 		}
 		return nil
 	}}
@@ -111,7 +116,15 @@ func (s *testServer) serve(c net.Conn) {
 	case mute:
 		io.Copy(io.Discard, c)
 	}
-	if _, err := u.Upgrade(conn); err != nil {
+	_, err := u.Upgrade(conn)
+	seat := 0
+	if h != nil {
+		if err == nil {
+			seat = h.admit(conn)
+		}
+		h.mu.Unlock()
+	}
+	if err != nil {
 		return
 	}
 	switch path {
@@ -136,7 +149,7 @@ func (s *testServer) serve(c net.Conn) {
 		io.Copy(io.Discard, c)
 	default:
 		if manner, ok := hallManners[strings.TrimPrefix(path, "/broadcast/")]; ok {
-			s.hall(path).attend(conn, manner)
+			h.attend(seat, conn, manner)
 		}
 	}
 }

@@ -62,6 +62,9 @@ func (r *BroadcastResult) WriteTable(w io.Writer) error {
 	t.row("last receipt", "%s", r.Last)
 	t.row("of it unsent", "%s", r.SendDelay)
 	t.row("missing", "%d deliveries, %d messages never sent", r.Missing, r.Unsent)
+	if r.Stalled != nil {
+		r.Stalled.rows(&t)
+	}
 	r.tail(&t)
 	return t.write(w)
 }

@@ -16,10 +16,12 @@ import (
 // them are gone. When ctx ends first, what is left is cut off, and the error tells how many
 // connections that were and wraps ctx's.
 //
+// With a DrainDelay nothing happens for so long but that Ready answers ErrServerClosed: whoever comes
+// is let in, so that a balancer that asks now and then has sent them elsewhere before anybody is refused.
 // With a DrainTime the goodbyes are spread over that time first. Meanwhile the listeners stay open, so
 // that handshakes can be told 503 and when to come again, Handler answers, and whoever is still there
 // has its ticks and messages. When ctx ends meanwhile, all who are left are told at once. If ctx has a
-// deadline, the time is shortened so that the last ones told can answer.
+// deadline, both times are shortened so that the last ones told can answer.
 //
 // From inside a handler it does not wait for that handler's own connection, which can't end before
 // the handler does; it recognises a handler by its goroutine, so one that a handler started and waits
@@ -31,6 +33,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.inside.Add(1)
 		defer s.inside.Add(-1)
 	}
+	s.sayUnready(ctx)
 	s.sayGoodbyes(ctx)
 	started, idle := s.stop()
 	if !started {

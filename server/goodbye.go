@@ -12,20 +12,25 @@ import (
 	"github.com/stillpool/stillpool/server/wheel"
 )
 
-// This file spreads the goodbyes of a Shutdown over its time. They ride on each connection's place in
-// the wheel, as its ticks do, so a million of them need no list and no goroutine.
+// This file announces a Shutdown, and spreads its goodbyes over its time. They ride on each connection's
+// place in the wheel, as its ticks do, so a million of them need no list and no goroutine.
 
 // goodbyes are those of a server. The times are set before draining is, and then never changed.
 type goodbyes struct {
+	announce  sync.Once
+	announced atomic.Bool   // Shutdown was called
+	delay     *time.Timer   // of DrainDelay
+	heard     chan struct{} // closed when that is over
+
 	begin         sync.Once
-	draining      atomic.Bool // Shutdown was called
+	draining      atomic.Bool // DrainDelay is over, too
 	start, window wheel.Time
 	untold        atomic.Int64  // connections to which goodbye is still to be said
 	told          chan struct{} // closed when there are none any more
 }
 
-// Draining tells that Shutdown or Close was called: from then on no handshake is let in. It turns true
-// before any connection is told goodbye and before the listeners are closed.
+// Draining tells that Close was called, or Shutdown and its DrainDelay is over: from then on no handshake
+// is let in. It turns true before any connection is told goodbye and before the listeners are closed.
 func (s *Server) Draining() bool { return s.goodbyes.draining.Load() || s.stopping.Load() }
 
 // goodbye is how a shutdown ends a connection.
@@ -40,20 +45,38 @@ func (s *Server) goodbye() Closing {
 	return bye
 }
 
+// sayUnready has Ready tell that the server is not, and returns after DrainDelay, or as soon as ctx or the
+// server ends. Nobody is there to hear of a server that has not begun to serve.
+func (s *Server) sayUnready(ctx context.Context) {
+	g := &s.goodbyes
+	g.announce.Do(func() {
+		g.heard = make(chan struct{})
+		g.delay = time.AfterFunc(s.within(ctx, s.DrainDelay), func() { close(g.heard) })
+		g.announced.Store(true)
+	})
+	if s.loops() == nil {
+		return
+	}
+	select {
+	case <-g.heard:
+	case <-ctx.Done():
+	case <-s.wanted.Done():
+	}
+}
+
 // sayGoodbyes has every open connection told goodbye in the course of DrainTime, and returns when all
 // are told or gone, or at the end of ctx.
 func (s *Server) sayGoodbyes(ctx context.Context) {
 	g := &s.goodbyes
-	g.begin.Do(func() { s.spreadGoodbyes(s.drainWindow(ctx)) })
+	g.begin.Do(func() { s.spreadGoodbyes(s.within(ctx, s.DrainTime)) })
 	select {
 	case <-g.told:
 	case <-ctx.Done():
 	}
 }
 
-// drainWindow is DrainTime, or as much of it as leaves the last to be told some of ctx to answer.
-func (s *Server) drainWindow(ctx context.Context) time.Duration {
-	d := s.DrainTime
+// within is d, or as much of it as leaves the last to be told some of ctx to answer.
+func (s *Server) within(ctx context.Context, d time.Duration) time.Duration {
 	if end, ok := ctx.Deadline(); ok {
 		left := time.Until(end)
 		d = min(d, left-min(orDefault(s.CloseTimeout, defaultCloseTimeout), left/4))

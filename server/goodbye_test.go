@@ -261,6 +261,42 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// TestDrainDelay: while it lasts the server is not ready, and that is all; then come the goodbyes.
+func TestDrainDelay(t *testing.T) {
+	for name, end := range map[string]func(*Server, context.CancelFunc){
+		"its time is over": func(s *Server, _ context.CancelFunc) { s.goodbyes.delay.Reset(0) },
+		"the context ends": func(_ *Server, cancel context.CancelFunc) { cancel() },
+		"the server ends":  func(s *Server, _ context.CancelFunc) { s.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onPollers(t, func(t *testing.T, s *Server) {
+				s.DrainDelay, s.CloseTimeout = maxTimer, 10*time.Millisecond
+				j := newJournal()
+				s.Handle("/", j.keep(Options{OnMessage: echo}))
+				addr := serve(t, s)
+				open(t, addr, "/")
+				j.want(t, "open")
+				ctx, cancel := context.WithCancel(t.Context()) // without a deadline, which would shorten the delay
+				defer cancel()
+				done := lifeShut(s, ctx)
+				await(t, "it is not ready any more", func() bool { return s.Ready() == ErrServerClosed })
+				p := open(t, addr, "/")
+				j.want(t, "open")
+				p.send(frame(ws.OpText, "late"))
+				p.want(ws.OpText, "late")
+				lifeStillBusy(t, done, "the delay")
+				if s.Draining() {
+					t.Error("it drains already")
+				}
+				end(s, cancel)
+				if receive(t, "the end of Shutdown", done); !s.Draining() {
+					t.Error("it does not drain")
+				}
+			})
+		})
+	}
+}
+
 // TestDrainNobody: with nobody to tell, it takes no time.
 func TestDrainNobody(t *testing.T) {
 	t.Parallel()
@@ -281,8 +317,8 @@ func TestDrainNobody(t *testing.T) {
 	}
 }
 
-// TestDrainWindow: a deadline leaves the last ones time to answer.
-func TestDrainWindow(t *testing.T) {
+// TestDrainWithin: a deadline leaves the last ones time to answer.
+func TestDrainWithin(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ drain, deadline, least, most time.Duration }{
 		{0, 0, 0, 0},
@@ -296,8 +332,7 @@ func TestDrainWindow(t *testing.T) {
 		if c.deadline != 0 {
 			ctx, cancel = context.WithTimeout(ctx, c.deadline)
 		}
-		s := Server{DrainTime: c.drain}
-		if got := s.drainWindow(ctx); got < c.least || got > c.most {
+		if got := new(Server).within(ctx, c.drain); got < c.least || got > c.most {
 			t.Errorf("%v with a deadline in %v: %v, want %v to %v", c.drain, c.deadline, got, c.least, c.most)
 		}
 		cancel()
@@ -308,6 +343,8 @@ func TestDrainWindow(t *testing.T) {
 func TestDrainCheck(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]*Server{
+		"a negative delay":      {DrainDelay: -1},
+		"a delay too long":      {DrainDelay: maxTimer + 1},
 		"a negative time":       {DrainTime: -1},
 		"a time too long":       {DrainTime: maxTimer + 1},
 		"an unlawful code":      {DrainCode: CodeAbnormal},

@@ -91,12 +91,12 @@ func (s *Server) Healthy(ctx context.Context) error {
 }
 
 // Ready tells whether the server takes connections: nil while it listens, ErrNotListening before, and
-// ErrServerClosed from the moment that Draining is true: before any connection is told goodbye, and while
-// the listeners are still open.
+// ErrServerClosed from the moment that Shutdown or Close is called: before any handshake is refused for it
+// and any connection told goodbye, and while the listeners are still open.
 // A server whose endpoints are only mounted in another http.Server has no listener of its own. It may be
 // called from any goroutine.
 func (s *Server) Ready() error {
-	if s.Draining() {
+	if s.goodbyes.announced.Load() || s.Draining() {
 		return ErrServerClosed
 	}
 	s.mu.Lock()

@@ -73,6 +73,9 @@ type Server struct {
 	HandshakeTimeout time.Duration
 	// CloseTimeout bounds the wait for the answer to a close frame. 0 is 5 s.
 	CloseTimeout time.Duration
+	// DrainDelay is how long Shutdown waits before it refuses handshakes and says goodbye to anybody, while
+	// Ready says no: longer than a balancer takes to notice. 0 does not wait.
+	DrainDelay time.Duration
 	// DrainTime is how long Shutdown takes to say goodbye to all connections, evenly, so that their
 	// clients don't come back all at once. Until each is told, it is served as ever; new handshakes are
 	// told 503 with Retry-After. 0 tells all of them at once.
@@ -123,7 +126,7 @@ type Server struct {
 	complains                  atomic.Bool // there is something to say of them
 	exhausted                  atomic.Bool // an acceptor rests for want of a descriptor
 	goodbyes                   goodbyes
-	stopping                   atomic.Bool     // Close was called, or Shutdown and its DrainTime is over
+	stopping                   atomic.Bool     // Close was called, or Shutdown and its times are over
 	sealed                     atomic.Bool     // since then the last acceptor has ended: no connection comes any more
 	cut                        atomic.Bool     // Close was called, or the time of Shutdown is over
 	wanted                     context.Context // until Shutdown or Close: what a handshake waits for
@@ -317,7 +320,7 @@ func (s *Server) open() error {
 func (s *Server) check() error {
 	switch {
 	case s.Loops < 0, s.Workers < 0, s.MaxConns < 0, s.MaxHeaderBytes < 0, s.HandshakeTimeout < 0,
-		s.CloseTimeout < 0, s.DrainTime < 0, s.InboundBudget < 0, s.OutboundBudget < 0, s.WindowBudget < 0,
+		s.CloseTimeout < 0, s.DrainDelay < 0, s.DrainTime < 0, s.InboundBudget < 0, s.OutboundBudget < 0, s.WindowBudget < 0,
 		s.MaxConnsPerAddress < 0, s.IPv4Prefix < 0, s.IPv6Prefix < 0, s.MaxHandshakes < 0,
 		s.HandshakeRate < 0, s.HandshakeBurst < 0:
 		return errors.New("server: negative limit in Server")
@@ -325,7 +328,7 @@ func (s *Server) check() error {
 		return fmt.Errorf("server: prefixes of %d and %d bits, of addresses of 32 and 128", s.IPv4Prefix, s.IPv6Prefix)
 	case s.HandshakeRate > maxRate || s.HandshakeBurst > maxBurst:
 		return fmt.Errorf("server: HandshakeRate of more than %d a second, or HandshakeBurst of more than %d", maxRate, maxBurst)
-	case max(s.HandshakeTimeout, s.CloseTimeout, s.DrainTime, s.UserTimeout) > maxTimer:
+	case max(s.HandshakeTimeout, s.CloseTimeout, s.DrainDelay, s.DrainTime, s.UserTimeout) > maxTimer:
 		return fmt.Errorf("server: timeout longer than %v", maxTimer)
 	}
 	if bye := s.goodbye(); checkGoodbye(bye.Code, bye.Reason) != nil {

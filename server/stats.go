@@ -17,6 +17,8 @@ type Stats struct {
 	Parting     int // now: those that Shutdown has yet to say goodbye to
 	MaxConns    int // Server.MaxConns
 
+	HandshakingLimit int // Server.MaxHandshakes, as it is in force
+
 	Accepted  uint64 // connections that came, also those refused
 	Rests     uint64 // times that accepting rested, with no descriptor or memory left to turn anybody away with
 	Closed    uint64 // connections that had been upgraded
@@ -134,17 +136,18 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 // change. It may be called from any goroutine, and takes each loop's lock for a moment.
 func (s *Server) Stats() Stats {
 	st := Stats{
-		Conns:        int(s.conns.Load()),
-		Handshaking:  int(s.shaking.Load()),
-		PlainHTTP:    int(s.plain.Load()),
-		Parting:      int(s.goodbyes.untold.Load()),
-		MaxConns:     s.MaxConns,
-		InboundHeld:  s.inbound.used.Load(),
-		OutboundHeld: s.outbound.used.Load(),
-		WindowsHeld:  s.windows.used.Load(),
-		Lateness:     newHistogram(),
-		LoopLag:      newHistogram(),
-		Endpoints:    s.endpointStats(),
+		Conns:            int(s.conns.Load()),
+		Handshaking:      int(s.shaking.Load()),
+		PlainHTTP:        int(s.plain.Load()),
+		Parting:          int(s.goodbyes.untold.Load()),
+		MaxConns:         s.MaxConns,
+		HandshakingLimit: int(s.maxHandshakes()),
+		InboundHeld:      s.inbound.used.Load(),
+		OutboundHeld:     s.outbound.used.Load(),
+		WindowsHeld:      s.windows.used.Load(),
+		Lateness:         newHistogram(),
+		LoopLag:          newHistogram(),
+		Endpoints:        s.endpointStats(),
 	}
 	for i := range s.refusedOutside {
 		st.RefusedBy[i] = s.refusedOutside[i].Load()

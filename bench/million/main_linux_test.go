@@ -64,7 +64,7 @@ func marked(mark string) (pids []string) {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		environ, err := os.ReadFile("/proc/" + e.Name() + "/environ")
-		if err == nil && strings.Contains("\x00"+string(environ), "\x00"+asChild+"="+mark) {
+		if err == nil && strings.Contains("\x00"+string(environ), "\x00"+asChild+"="+mark+"\x00") {
 			pids = append(pids, e.Name())
 		}
 	}

@@ -98,6 +98,14 @@ func TestBenchBroadcast(t *testing.T) {
 	wantLines(t, shown, "broadcast", "first receipt", "half of them", "last receipt", "missing", "server CPU", "server memory", "client CPU")
 }
 
+func TestBenchBroadcastStalled(t *testing.T) {
+	r, shown := benched[bench.BroadcastResult](t, "broadcast --duration 300ms --settle 0s --warmup 50ms --rate 50 --size 4096 --stalled 5")
+	if s := r.Stalled; r.Broadcasts == 0 || r.Missing != 0 || s == nil || s.Conns != 5 || s.Open != 5 || s.Never != 0 || s.RSS == nil {
+		t.Errorf("%+v, stalled %+v", r, r.Stalled)
+	}
+	wantLines(t, shown, "stalled", "their messages", "resident memory", "socket buffers", "kernel slabs")
+}
+
 func TestBenchEchoAtARate(t *testing.T) {
 	r, _ := benched[bench.EchoResult](t, "echo --duration 300ms --settle 0s --warmup 50ms --rate 200")
 	if r.RatePerSecond != 200 || r.SendDelay == nil || len(r.Curve) == 0 || r.Messages == 0 {
@@ -114,6 +122,7 @@ func TestBenchFlags(t *testing.T) {
 		{"idle --pid 1 --gc", "pprof"},
 		{"broadcast --size 4", "8 bytes"},
 		{"broadcast --conns 3", "connection refused"},
+		{"broadcast --conns 3 --stalled 3", "must read"},
 	} {
 		status, out, errs := ran(strings.Fields("bench " + c.args + " --addr 127.0.0.1:1")...)
 		if status != exitFailed || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, c.want) {

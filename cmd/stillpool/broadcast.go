@@ -9,9 +9,10 @@ import (
 // benchBroadcastCmd are the flags of "stillpool bench broadcast".
 type benchBroadcastCmd struct {
 	benchFlags
-	Size   int           `default:"64" help:"Bytes of a message."`
-	Rate   float64       `default:"2" help:"Messages to send a second, each to all connections; times count from when one was due (no coordinated omission)."`
-	Warmup time.Duration `default:"1s" help:"Time to send before measuring begins."`
+	Size    int           `default:"64" help:"Bytes of a message."`
+	Rate    float64       `default:"2" help:"Messages to send a second, each to all connections; times count from when one was due (no coordinated omission)."`
+	Stalled int           `help:"How many of the connections never read: what is measured is what the others get, and what these cost."`
+	Warmup  time.Duration `default:"1s" help:"Time to send before measuring begins."`
 }
 
 // Run implements the subcommand.
@@ -19,7 +20,8 @@ func (c *benchBroadcastCmd) Run() error {
 	ctx, stop := untilInterrupt()
 	defer stop()
 	r, err := bench.Broadcast(ctx, bench.BroadcastOptions{
-		Options: c.options("/broadcast"), Size: c.Size, Rate: c.Rate, Warmup: orNone(c.Warmup),
+		Options: c.options("/broadcast"), Size: c.Size, Rate: c.Rate, Stalled: c.Stalled,
+		Warmup: orNone(c.Warmup),
 	})
 	if err != nil {
 		return err

@@ -42,16 +42,12 @@ func newDemo(logger *slog.Logger) *demo {
 	}
 }
 
-// ws are the options of /ws: a Woohoo! every so often, and stuff back.
-func (d *demo) ws(every, writeTimeout time.Duration, origins []string) server.Options {
-	o := server.Options{
-		Every:        every,
-		WriteTimeout: writeTimeout,
-		Origins:      origins,
-		MaxMessage:   maxStuff,
-		OnTick:       func(c *server.Conn) { c.Send(d.woohoo) },
-		OnMessage:    d.message,
-	}
+// ws are the options of /ws, beside those that all endpoints have: a Woohoo! every so often, and stuff back.
+func (d *demo) ws(o server.Options, every time.Duration) server.Options {
+	o.Every = every
+	o.MaxMessage = maxStuff
+	o.OnTick = func(c *server.Conn) { c.Send(d.woohoo) }
+	o.OnMessage = d.message
 	// A handler that has nothing to say need not be called for each of a million connections.
 	if d.logger.Enabled(context.Background(), slog.LevelDebug) {
 		o.OnOpen = d.opened
@@ -100,41 +96,35 @@ var compressions = map[string]server.Compression{
 	"context": {Enabled: true, ContextTakeover: true},
 }
 
-// echo are the options of /echo: every message back as it came.
-func echo(writeTimeout time.Duration, origins []string, compression server.Compression) server.Options {
-	return server.Options{
-		WriteTimeout: writeTimeout,
-		Origins:      origins,
-		MaxMessage:   maxEcho,
-		// Reading stops while more than half of the backlog waits, so this takes the largest
-		// message and its header while one like it is being read.
-		Backlog:     2*maxEcho + 64,
-		Compression: compression,
-		OnMessage:   func(c *server.Conn, m server.Message) { c.Forward(m) },
-	}
+// echo are the options of /echo, beside those that all endpoints have: every message back as it came.
+func echo(o server.Options, compression server.Compression) server.Options {
+	o.MaxMessage = maxEcho
+	// Reading stops while more than half of the backlog waits, so this takes the largest message and its
+	// header while one like it is being read.
+	o.Backlog = 2*maxEcho + 64
+	o.Compression = compression
+	o.OnMessage = func(c *server.Conn, m server.Message) { c.Forward(m) }
+	return o
 }
 
-// broadcast are the options of /broadcast: a message from any connection goes to all of them. Who is so slow
-// that its backlog is full is closed; the others don't wait for it.
-func broadcast(writeTimeout time.Duration, origins []string) server.Options {
-	return server.Options{
-		WriteTimeout: writeTimeout,
-		Origins:      origins,
-		MaxMessage:   maxBroadcast,
-		OnMessage: func(c *server.Conn, m server.Message) {
-			// A message that came has been checked, so this can't fail.
-			if p, err := server.Prepare(m.Kind, m.Data); err == nil {
-				c.Endpoint().Broadcast(p)
-			}
-		},
+// broadcast are the options of /broadcast, beside those that all endpoints have: a message from any connection
+// goes to all of them. Who is so slow that its backlog is full is closed; the others don't wait for it.
+func broadcast(o server.Options) server.Options {
+	o.MaxMessage = maxBroadcast
+	o.OnMessage = func(c *server.Conn, m server.Message) {
+		// A message that came has been checked, so this can't fail.
+		if p, err := server.Prepare(m.Kind, m.Data); err == nil {
+			c.Endpoint().Broadcast(p)
+		}
 	}
+	return o
 }
 
-// mount makes srv serve the demonstration.
-func (d *demo) mount(srv *server.Server, every, writeTimeout time.Duration, origins []string, compression server.Compression) {
-	ticked := srv.Handle("/ws", d.ws(every, writeTimeout, origins))
-	echoed := srv.Handle("/echo", echo(writeTimeout, origins, compression))
-	everybody := srv.Handle("/broadcast", broadcast(writeTimeout, origins))
+// mount makes srv serve the demonstration. What o says holds for all of its endpoints.
+func (d *demo) mount(srv *server.Server, o server.Options, every time.Duration, compression server.Compression) {
+	ticked := srv.Handle("/ws", d.ws(o, every))
+	echoed := srv.Handle("/echo", echo(o, compression))
+	everybody := srv.Handle("/broadcast", broadcast(o))
 	srv.Handler = newPage(func() counts {
 		s := srv.Stats()
 		return counts{

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
@@ -114,7 +113,7 @@ func TestEcho(t *testing.T) {
 // While one message waits to be read, reading may go on until half of the backlog waits; then the
 // largest message may follow, and must have room.
 func TestEchoHasRoomForTheNextMessage(t *testing.T) {
-	o := echo(time.Second, nil, server.Compression{})
+	o := echo(server.Options{}, server.Compression{})
 	if room := o.Backlog - o.Backlog/2; room < o.MaxMessage+ws.MaxHeaderSize {
 		t.Errorf("%d bytes for a message of %d", room, o.MaxMessage)
 	}

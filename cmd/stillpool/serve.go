@@ -16,6 +16,9 @@ type serveCmd struct {
 	Addr               string        `default:"localhost:8080" env:"STILLPOOL_ADDR" placeholder:"HOST:PORT" help:"Address to listen on; port 0 takes a free one (default: ${default})."`
 	Every              time.Duration `default:"1s" env:"STILLPOOL_EVERY" help:"How often each connection is sent Woohoo!"`
 	WriteTimeout       time.Duration `default:"10s" env:"STILLPOOL_WRITE_TIMEOUT" help:"Give a connection up when a message has waited so long to be written."`
+	Keepalive          time.Duration `default:"50s" env:"STILLPOOL_KEEPALIVE" help:"Ping a connection that gave no sign of life for so long; 0 is never."`
+	PongTimeout        time.Duration `default:"20s" env:"STILLPOOL_PONG_TIMEOUT" help:"Give a connection up when a ping has waited so long for an answer."`
+	DrainDelay         time.Duration `default:"0s" env:"STILLPOOL_DRAIN_DELAY" help:"At the end, be not ready (/readyz) for so long before anything else, so that balancers notice."`
 	DrainTime          time.Duration `default:"0s" env:"STILLPOOL_DRAIN_TIME" help:"Spread the closes at the end over such a time, so that the clients don't come back all at once."`
 	DrainCode          int           `default:"1001" enum:"1001,1012" env:"STILLPOOL_DRAIN_CODE" help:"Close code at the end: 1001, going away, or 1012, service restart."`
 	MaxConns           int           `env:"STILLPOOL_MAX_CONNS" placeholder:"N" help:"Refuse connections beyond N with status 503 (default: as many as the limit of descriptors has room for)."`
@@ -64,7 +67,7 @@ Pages of the same origin may connect. While only this machine can reach the addr
 
 The log goes to standard error. At level info the first ten "Got stuff!" of a second get a line each, and the others one line together, with their count; at debug every one gets its line, with the connection and its address.
 
-SIGINT and SIGTERM close every connection in order and end the process; a second one ends it at once. With --drain-time the closes are spread over that time; meanwhile who comes is told 503 and when to come again. A profile is written whole either way.
+SIGINT and SIGTERM close every connection in order and end the process; a second one ends it at once. With --drain-delay, /readyz says so for a while before anything else happens. With --drain-time the closes are spread over that time; meanwhile who comes is told 503 and when to come again. A profile is written whole either way.
 
 Examples:
 
@@ -91,6 +94,12 @@ func (s *serveCmd) Validate() error {
 		return fmt.Errorf("--every: want whole milliseconds from 1ms to %v, got %v", longest, s.Every)
 	case s.WriteTimeout < time.Millisecond || s.WriteTimeout > longest:
 		return fmt.Errorf("--write-timeout: want 1ms to %v, got %v", longest, s.WriteTimeout)
+	case s.Keepalive < 0 || s.Keepalive > longest:
+		return fmt.Errorf("--keepalive: want 0 to %v, got %v", longest, s.Keepalive)
+	case s.PongTimeout < time.Millisecond || s.PongTimeout > longest:
+		return fmt.Errorf("--pong-timeout: want 1ms to %v, got %v", longest, s.PongTimeout)
+	case s.DrainDelay < 0 || s.DrainDelay > longest:
+		return fmt.Errorf("--drain-delay: want 0 to %v, got %v", longest, s.DrainDelay)
 	case s.DrainTime < 0 || s.DrainTime > longest:
 		return fmt.Errorf("--drain-time: want 0 to %v, got %v", longest, s.DrainTime)
 	case s.MaxConns < 0 || s.Loops < 0 || s.Workers < 0:

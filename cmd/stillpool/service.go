@@ -16,7 +16,7 @@ import (
 	"github.com/stillpool/stillpool/server"
 )
 
-// drainTime is how long closing in order may take beside --drain-time. A peer that doesn't answer a
+// drainTime is how long closing in order may take beside --drain-delay and --drain-time. A peer that doesn't answer a
 // close frame is given up after five seconds by package server; this is for a machine that is too busy
 // for that.
 const drainTime = 30 * time.Second
@@ -67,13 +67,14 @@ func (s *serveCmd) listen() (net.Listener, error) {
 func (s *serveCmd) serve(l net.Listener, maxConns int, logger *slog.Logger, signals <-chan os.Signal, to streams) error {
 	d := newDemo(logger)
 	srv := &server.Server{
-		Logger:    logger,
-		Poller:    netpoll.Backend(s.Poller),
-		Loops:     s.Loops,
-		Workers:   s.Workers,
-		MaxConns:  maxConns,
-		DrainTime: s.DrainTime,
-		DrainCode: server.Code(s.DrainCode),
+		Logger:     logger,
+		Poller:     netpoll.Backend(s.Poller),
+		Loops:      s.Loops,
+		Workers:    s.Workers,
+		MaxConns:   maxConns,
+		DrainDelay: s.DrainDelay,
+		DrainTime:  s.DrainTime,
+		DrainCode:  server.Code(s.DrainCode),
 
 		MaxConnsPerAddress: s.MaxConnsPerAddress,
 		IPv4Prefix:         s.IPv4Prefix,
@@ -93,7 +94,7 @@ func (s *serveCmd) serve(l net.Listener, maxConns int, logger *slog.Logger, sign
 	if s.ProxyProtocol {
 		l = server.ProxyProtocol(l)
 	}
-	d.mount(srv, s.Every, s.WriteTimeout, origins, compressions[s.Compression])
+	d.mount(srv, s.options(origins), s.Every, compressions[s.Compression])
 
 	hide, err := serveAdmin(s.Admin, srv, logger)
 	if err != nil {
@@ -109,7 +110,21 @@ func (s *serveCmd) serve(l net.Listener, maxConns int, logger *slog.Logger, sign
 
 	logger.Info("Serving", "addr", l.Addr().String(), "every", s.Every.String(), "connections", maxConns, "poller", s.Poller)
 	fmt.Fprintf(to.out, "Stillpool is at %s (Ctrl-C ends it)\n", s.url(l.Addr()))
-	return supervise(srv, l, s.DrainTime+drainTime, signals, logger)
+	return supervise(srv, l, s.DrainDelay+s.DrainTime+drainTime, signals, logger)
+}
+
+// options are those of all endpoints.
+func (s *serveCmd) options(origins []string) server.Options {
+	o := server.Options{
+		WriteTimeout: s.WriteTimeout,
+		Keepalive:    s.Keepalive,
+		PongTimeout:  s.PongTimeout,
+		Origins:      origins,
+	}
+	if s.Keepalive == 0 {
+		o.Keepalive = -1 // where zero is the default
+	}
+	return o
 }
 
 // url is what to open in a browser on this machine: the host as it was asked for, and the port as

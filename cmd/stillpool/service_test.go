@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,6 +21,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"github.com/stillpool/stillpool/server"
 )
 
 func TestURL(t *testing.T) {
@@ -196,6 +199,42 @@ func TestSecondSignalEndsAtOnceWithTheProfileWhole(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 	checkProfile(t, filepath.Join(dir, "cpu.pprof"))
+}
+
+// While it waits for balancers to notice, it lets everybody in; a second signal ends that, too.
+func TestDrainDelay(t *testing.T) {
+	p := startChild(t, "--drain-delay", "24h", "--every", "10ms", "--admin", "0")
+	ready := adminURL(t, p.log) + "/readyz"
+	p.Process.Signal(syscall.SIGTERM)
+	for start := time.Now(); ; {
+		if status, _ := get(t, ready); status == http.StatusServiceUnavailable {
+			break
+		}
+		if time.Since(start) > patience {
+			t.Fatal("it is ready still")
+		}
+	}
+	conn := mustDial(t, "ws://"+p.url+"/ws")
+	hear(t, conn)
+	p.Process.Signal(syscall.SIGTERM)
+	if code, _ := closeFrame(t, conn); code != 1001 {
+		t.Errorf("the client was told %d", code)
+	}
+	if status := p.ends(t); status != exitFailed || !strings.Contains(p.log.String(), "second signal") {
+		t.Errorf("status %d\n%s", status, p.log)
+	}
+}
+
+// The flags of all endpoints arrive, and 0 is no keepalive.
+func TestOptions(t *testing.T) {
+	origins := []string{"null"}
+	for text, keepalive := range map[string]time.Duration{"0": -1, "3s": 3 * time.Second} {
+		s := parsed(t, "--keepalive="+text, "--pong-timeout=4s", "--write-timeout=5s")
+		want := server.Options{Keepalive: keepalive, PongTimeout: 4 * time.Second, WriteTimeout: 5 * time.Second, Origins: origins}
+		if got := s.options(origins); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v", got)
+		}
+	}
 }
 
 // While it drains, it serves who is there and tells others when to come; a second signal tells who is

@@ -54,6 +54,7 @@ var families = []family{
 				add(float64(r.MaxConns))
 			}
 		}},
+	gauge("handshaking_limit", "Connections at the most whose handshake is under way.", func(r *reading) int { return r.HandshakingLimit }),
 	{"endpoint_connections", "Connections now that were upgraded, by the endpoint's path.", prometheus.GaugeValue, "endpoint",
 		func(r *reading, add func(float64, ...string)) {
 			for _, ep := range r.Endpoints {

@@ -141,7 +141,7 @@ func another(t *testing.T, name string, v reflect.Value) {
 func TestValues(t *testing.T) {
 	t.Parallel()
 	st := server.Stats{
-		Handshaking: 1, Open: 2, Closing: 3, PlainHTTP: 4, MaxConns: 5,
+		Handshaking: 1, Open: 2, Closing: 3, PlainHTTP: 4, MaxConns: 5, HandshakingLimit: 25,
 		Ticks: 10, Late: 3, Skipped: 2,
 		InboundHeld: 6, OutboundHeld: 7, WindowsHeld: 8, InboundLimit: 9, OutboundLimit: 10, WindowsLimit: 11,
 		Handlers: server.Lane{Limit: 12, Running: 13, Waiting: 14}, TickLane: server.Lane{Limit: 15}, Closes: server.Lane{Limit: 16},
@@ -157,7 +157,7 @@ func TestValues(t *testing.T) {
 	got := values(t, newCollector(still(st), prometheus.Labels{"server": "a"}))
 	for name, want := range map[string]float64{
 		"ready server=a": 1, "connections server=a state=handshaking": 1, "connections server=a state=open": 2,
-		"connections server=a state=closing": 3, "connections server=a state=http": 4, "connections_limit server=a": 5,
+		"connections server=a state=closing": 3, "connections server=a state=http": 4, "connections_limit server=a": 5, "handshaking_limit server=a": 25,
 		"ticks_total outcome=on time server=a": 7, "ticks_total outcome=late server=a": 3, "ticks_total outcome=skipped server=a": 2,
 		"budget_used_bytes budget=inbound server=a": 6, "budget_used_bytes budget=outbound server=a": 7, "budget_used_bytes budget=windows server=a": 8,
 		"budget_limit_bytes budget=inbound server=a": 9, "budget_limit_bytes budget=outbound server=a": 10, "budget_limit_bytes budget=windows server=a": 11,
