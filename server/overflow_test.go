@@ -30,8 +30,12 @@ func flood(t *testing.T, s *Server, c *Conn, most, late int) (taken [][2]int) {
 		default:
 			t.Fatalf("message %d of %d bytes: %v, error %v", i, size, outcome, err)
 		}
-		if held, bound := s.Stats().OutboundHeld, c.ep.opts.Bound(); held > bound {
-			t.Fatalf("%d bytes are held, over the bound of %d", held, bound)
+		limit := max(c.ep.opts.Backlog, most) + frameCost
+		if c.ep.opts.Overflow.forgets() {
+			limit += most + frameCost // the newest, beside the one that has begun
+		}
+		if held := s.Stats().OutboundHeld; held > int64(limit) {
+			t.Fatalf("%d bytes are held, want %d at the most", held, limit)
 		}
 	}
 	return taken
@@ -244,6 +248,9 @@ func TestOverflowCompressed(t *testing.T) {
 				for dropped() < 50 {
 					send()
 				}
+				if n := s.Stats().DroppedNew; overflow.forgets() && n > 0 {
+					t.Errorf("%d new messages were dropped in place of old ones", n)
+				}
 				compressed := s.Stats().DeflatedOut
 				if compressed < 10 {
 					t.Errorf("%d messages went compressed", compressed)
@@ -393,12 +400,15 @@ func TestOverflowReadsOn(t *testing.T) {
 	})
 }
 
-// TestOverflowChecked: there are no others.
+// TestOverflowChecked: there are no others, and what they may hold is told beforehand.
 func TestOverflowChecked(t *testing.T) {
 	t.Parallel()
 	for o := range overflows {
 		if err := (Options{Overflow: o}).Check(); err != nil {
 			t.Error(err)
+		}
+		if more := (Options{Overflow: o}).Bound() - (Options{}).Bound(); o.forgets() != (more == defaultBacklog) {
+			t.Errorf("%d more is held", more)
 		}
 	}
 	if (Options{Overflow: overflows}).Check() == nil {

@@ -5,6 +5,8 @@ package server
 import (
 	"encoding/binary"
 	"fmt"
+	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -315,6 +317,66 @@ func TestShedPicks(t *testing.T) {
 	}
 }
 
+// TestShedBusy: when those that have most can't be got at in that moment, nobody waits for them, and who has
+// less has what is kept for that; who is among the largest has not, and is not read either.
+func TestShedBusy(t *testing.T) {
+	t.Parallel()
+	s := &Server{OutboundBudget: 1_600_000}
+	must(t, s.start())
+	defer s.Close()
+	ep := s.Handle("/", Options{Backlog: 10 << 20, Overflow: Refuse})
+	holding := func(n int) *Conn {
+		c := &Conn{loop: s.loops()[0], ep: ep, fd: -1, state: stWriting}
+		c.ownBacklog().held = n
+		c.weigh()
+		return c
+	}
+	busy, large, small := holding(800_000), holding(690_000), holding(10_000)
+	busy.mu.Lock()
+	if !s.outbound.take(1_500_000) || s.outbound.common() != 1_500_000 {
+		t.Fatalf("%d of %d are for all", s.outbound.common(), s.outbound.limit)
+	}
+	if large.afford(5000) {
+		t.Error("one of the largest had what is kept for others")
+	}
+	large.mu.Lock()
+	if !small.afford(5000) || s.outbound.used.Load() != 1_505_000 || small.afford(200_000) {
+		t.Errorf("%d are used", s.outbound.used.Load())
+	}
+	if !busy.congested() || !large.congested() || small.congested() {
+		t.Errorf("not read are: %v, %v, %v", busy.congested(), large.congested(), small.congested())
+	}
+	for _, c := range []*Conn{busy, large, small} {
+		c.unrank()
+	}
+}
+
+// TestShedLog: the log has one line for many, and not one for each.
+func TestShedLog(t *testing.T) {
+	t.Parallel()
+	log := new(lifeLog)
+	s := &Server{Logger: slog.New(log), OutboundBudget: 1234}
+	must(t, s.start())
+	defer s.Close()
+	var said shedLog
+	said.tell(s)
+	for range 3 {
+		s.loops()[0].stats.shed.Add(2)
+		s.loops()[0].stats.shedBytes.Add(100)
+		said.tell(s)
+	}
+	want := map[string]string{"bound": "OutboundBudget", "limit": "1234", "count": "2", "bytes": "100"}
+	if got := log.find("backlogs shed"); len(got) != 1 || !maps.Equal(got[0], want) {
+		t.Errorf("logged: %v", got)
+	}
+	said.said = time.Now().Add(-complainEvery)
+	said.tell(s)
+	want["count"], want["bytes"] = "4", "200"
+	if got := log.find("backlogs shed"); len(got) != 2 || !maps.Equal(got[1], want) {
+		t.Errorf("logged: %v", got)
+	}
+}
+
 // TestShedBroadcast: a message for all goes out again and again, to many who read and to some who never do.
 // What waits stays within the budget at all times, and each of the many gets each message, in order.
 func TestShedBroadcast(t *testing.T) {
@@ -356,7 +418,7 @@ func TestShedBroadcast(t *testing.T) {
 				must(t, err)
 				all := ep.Broadcast(m)
 				within()
-				if all.Sent+all.Queued < peers-stalled {
+				if all.Sent+all.Queued < peers-stalled || o != CloseSlow && o != Refuse && all.Sent+all.Queued+all.Dropped != peers {
 					t.Fatalf("message %d: %+v", n, all)
 				}
 				// The rate is theirs: nobody is more than a few messages behind, or it would be as slow as those.
