@@ -232,6 +232,7 @@ func TestBacklogJoins(t *testing.T) {
 		{"too late", func(b *backlog) { b.add(nil, small, frames, 5); b.add(nil, small, frames, 6+joinFor) }, 2},
 		{"behind a shared one", func(b *backlog) { b.share(small, nil, frames, 5); b.add(nil, small, frames, 5) }, 2},
 		{"behind a message that may be dropped", func(b *backlog) { b.add(nil, small, message, 5); b.add(nil, small, frames, 5) }, 2},
+		{"a message that may be dropped behind others", func(b *backlog) { b.add(nil, small, frames, 5); b.add(nil, small, message, 5) }, 2},
 		{"messages that may be dropped", func(b *backlog) { b.add(nil, small, message, 5); b.add(nil, small, message, 5) }, 2},
 		{"shared ones", func(b *backlog) { b.share(small, nil, frames, 5); b.share(small, nil, frames, 5) }, 2},
 	} {
