@@ -40,7 +40,8 @@ type acceptor struct {
 
 	mu         sync.Mutex // held while accepting, so that the descriptor is not closed meanwhile
 	closed     bool
-	complained time.Time // when the log last said that accepting rests
+	rest       *time.Timer // one for all rests: each that is set anew while accepting rests would set another
+	complained time.Time   // when the log last said that accepting rests
 }
 
 // run accepts what waits. The loop calls it; and again on another goroutine, if it was deposed over
@@ -53,11 +54,11 @@ func (a *acceptor) run(l *loop) {
 			return
 		}
 	}
-	if a.paused.Load() {
-		a.mu.Unlock()
-		return // resume has it run again
+	var more bool
+	var err error
+	if !a.paused.Load() { // or resume has it run again
+		more, err = a.batch(l)
 	}
-	more, err := a.batch(l)
 	level := slog.LevelDebug
 	if err != nil {
 		level = a.pause(l)
@@ -124,8 +125,11 @@ func (a *acceptor) none(l *loop, err error) error {
 // fill the log.
 func (a *acceptor) pause(l *loop) slog.Level {
 	l.stats.rests.Add(1)
-	if !a.paused.Swap(true) {
-		time.AfterFunc(acceptPause, a.srv.acceptAgain)
+	a.paused.Store(true)
+	if a.rest == nil {
+		a.rest = time.AfterFunc(acceptPause, a.srv.acceptAgain)
+	} else {
+		a.rest.Reset(acceptPause)
 	}
 	a.srv.exhausted.Store(true) // after paused, which acceptAgain looks at behind this
 	if time.Since(a.complained) < complainEvery {

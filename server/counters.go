@@ -12,7 +12,7 @@ type counters struct {
 	refused                 atomic.Uint64
 	droppedNew, droppedOld  atomic.Uint64
 	shed, shedBytes         atomic.Uint64
-	ticks, late, skipped    atomic.Uint64
+	onTime, late, skipped   atomic.Uint64 // ticks
 	pings                   atomic.Uint64
 	lateness                histogram
 
@@ -71,10 +71,11 @@ const lateShare = 10
 
 // ticked counts a tick of a connection that has one every so many milliseconds.
 func (n *counters) ticked(lateness time.Duration, every uint32) {
-	n.ticks.Add(1)
 	n.lateness.add(lateness)
 	if lateness > time.Duration(every)*time.Millisecond/lateShare {
 		n.late.Add(1)
+	} else {
+		n.onTime.Add(1)
 	}
 }
 

@@ -104,6 +104,13 @@ func TestFewDescriptorsLost(t *testing.T) {
 		child := fewStart(t, string(b))
 		defer child.stop()
 		served, _ := child.wave(10)
+		early := lifeConnect(t, child.addr)
+		child.await("it is accepted", func(l fewLook) bool { return l.Stats.Conns == len(served)+1 })
+		child.say("lose all but one")
+		child.line("lost")
+		early.asked("GET", "/", "", 1<<20) // net/http wants a descriptor more for a moment
+		early.Close()
+		child.await("it has left", func(l fewLook) bool { return l.Stats.Conns == len(served) })
 		child.say("lose")
 		child.line("lost")
 		var waiting []*lifeClient
@@ -111,6 +118,9 @@ func TestFewDescriptorsLost(t *testing.T) {
 			waiting = append(waiting, child.comes())
 		}
 		child.await("accepting rests", func(l fewLook) bool { return l.Stats.Rests > 0 })
+		child.idle()
+		child.say("again") // a rest that ends early leaves nothing behind
+		child.line("again")
 		child.idle()
 		if l := child.look(); l.Stats.RefusedBy[RefusedDescriptors] != 0 || l.Stats.Conns != len(served) {
 			t.Errorf("without any descriptor: %+v", l.Stats)
@@ -134,6 +144,26 @@ func TestFewDescriptorsLost(t *testing.T) {
 			t.Errorf("of 50 clients %d are served and %d turned away", len(all), turned)
 		}
 	})
+}
+
+// TestAcceptorMissed: who comes to accept while another one finds that accepting rests has it looked again,
+// because the rest may have ended in between.
+func TestAcceptorMissed(t *testing.T) {
+	t.Parallel()
+	s := &Server{Logger: quiet}
+	l, err := newLoop(s) // which nobody serves
+	must(t, err)
+	defer l.close()
+	a := &acceptor{srv: s, loop: l, done: make(chan struct{})}
+	a.paused.Store(true)
+	a.missed.Store(true)
+	if a.run(l); !a.again.Load() || a.missed.Load() {
+		t.Errorf("looks again: %v, still missed: %v", a.again.Load(), a.missed.Load())
+	}
+	a.again.Store(false)
+	if a.run(l); a.again.Load() {
+		t.Error("a rest is no rest")
+	}
 }
 
 // wave lets so many clients come at once, and tells which of them are served and how many are turned
@@ -241,8 +271,18 @@ func fewServe(t *testing.T, b netpoll.Backend) {
 			before, start := looks(), time.Now()
 			time.Sleep(3 * acceptPause)
 			fmt.Printf("\nidle %d %d\n", looks()-before, time.Since(start)/acceptPause)
+		case "again":
+			for range 50 {
+				rests := srv.Stats().Rests
+				srv.acceptAgain() // as when others are quicker to take what was freed
+				lifeEventually(t, "accepting rests again", func() bool { return srv.Stats().Rests > rests })
+			}
+			fmt.Print("\nagain\n")
+		case "lose all but one":
+			others = append(others, fewLose(srv, 1)...)
+			fmt.Print("\nlost\n")
 		case "lose":
-			others = append(others, fewLose(srv)...)
+			others = append(others, fewLose(srv, 0)...)
 			fmt.Print("\nlost\n")
 		case "free":
 			for _, fd := range others {
@@ -255,13 +295,14 @@ func fewServe(t *testing.T, b netpoll.Backend) {
 	fmt.Print("\nended well\n")
 }
 
-// fewLose takes all descriptors that are free, and those of the reserve.
-func fewLose(srv *Server) (taken []int) {
+// fewLose takes all descriptors that are free, and those of the reserve but the last so many that it would
+// use.
+func fewLose(srv *Server, left int) (taken []int) {
 	r := &srv.spares
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range r.places {
-		r.vacate(i)
+	for i := range spareCount - left {
+		r.vacate((r.next + i) % spareCount)
 	}
 	for {
 		fd, err := netpoll.Spare()

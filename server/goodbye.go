@@ -144,8 +144,11 @@ func (c *Conn) parted() {
 // and not all in the same second.
 func (s *Server) comeBackLater() *refusal {
 	g := &s.goodbyes
+	if !g.draining.Load() || g.window == 0 { // after Close, a Shutdown may be about to set the times
+		return errShuttingDown
+	}
 	left := -s.since(g.start + g.window)
-	if s.loops() == nil || g.window == 0 || left <= 0 {
+	if left <= 0 {
 		return errShuttingDown
 	}
 	later := *errShuttingDown

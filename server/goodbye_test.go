@@ -317,6 +317,36 @@ func TestDrainNobody(t *testing.T) {
 	}
 }
 
+// TestDrainedMounted: whoever comes to an endpoint in somebody else's http.Server when its own server has
+// ended is told that, and when to come again.
+func TestDrainedMounted(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		addr := lifeMount(t, s, "/ws", s.Handle("/ws", Options{}), lifeListen(t))
+		must(t, s.start())
+		must(t, s.Close())
+		for n := range uint64(3) {
+			p := dial(t, addr)
+			p.send(upgradeTo("/ws"))
+			if after := p.refusedAfter(); after != "1" {
+				t.Errorf("told to come again after %q", after)
+			}
+			wantReasons(t, s, map[RefusalReason]uint64{RefusedDraining: n + 1})
+		}
+	})
+}
+
+// TestDrainedMeanwhile: a handshake that Close has refused so far may be asked when to come again while
+// Shutdown works that out.
+func TestDrainedMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := &Server{DrainTime: time.Minute, Logger: quiet}
+	serve(t, s)
+	asked := make(chan *refusal)
+	go func() { asked <- s.comeBackLater() }()
+	s.spreadGoodbyes(s.DrainTime)
+	receive(t, "the refusal", asked)
+}
+
 // TestDrainWithin: a deadline leaves the last ones time to answer.
 func TestDrainWithin(t *testing.T) {
 	t.Parallel()

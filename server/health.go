@@ -40,9 +40,9 @@ func (l *loop) answer(b *beat) {
 	close(b.answered)
 }
 
-// stalled is for how long the loop has not answered.
+// stalled is for how long the loop has not answered. That of a server that has ended never will.
 func (l *loop) stalled() time.Duration {
-	if b := l.beat.Load(); b != nil {
+	if b := l.beat.Load(); b != nil && !isClosed(l.srv.ended) {
 		return time.Since(b.asked)
 	}
 	return 0

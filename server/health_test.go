@@ -136,6 +136,20 @@ func TestHealthyLoopGone(t *testing.T) {
 	})
 }
 
+// TestHealthyNoMore: the loops of a server that has ended answer nobody, and are not held up.
+func TestHealthyNoMore(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		serve(t, s)
+		must(t, s.Shutdown(lifeContext(t)))
+		if err := s.Healthy(t.Context()); err != ErrServerClosed {
+			t.Errorf("Healthy: %v", err)
+		}
+		if st := s.Stats(); st.LoopStalled != 0 {
+			t.Errorf("a loop is said to be held up for %v", st.LoopStalled)
+		}
+	})
+}
+
 // TestPulse: the loops are asked also when nobody wants to know.
 func TestPulse(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {

@@ -248,6 +248,32 @@ func TestPongTimeoutIsNotOurs(t *testing.T) {
 	})
 }
 
+// TestSilenceIsNotOurs: what came and was not read yet counts for the other timeouts too.
+func TestSilenceIsNotOurs(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		p, c, _ := met(t, s, Options{IdleTimeout: time.Hour, MessageTimeout: time.Hour, OnMessage: echo})
+		whole := frame(ws.OpText, "whole")
+		quietly(t, c, func() { // the loop can't read it meanwhile
+			c.heard = s.now() - ticksOf(time.Hour)
+			p.send(whole[:3])
+			await(t, "half a message has come", c.unread)
+			if c.expire(s.now()); c.concluded() {
+				t.Errorf("closed though it has said something: %+v", *c.ext.end)
+			}
+		})
+		await(t, "it is read", func() bool { return c.snapshot().has(stHalf) })
+		quietly(t, c, func() {
+			c.began = s.now() - ticksOf(time.Hour)
+			p.send(whole[3:])
+			await(t, "the rest has come", c.unread)
+			if c.expire(s.now()); c.concluded() {
+				t.Errorf("closed though the message is whole: %+v", *c.ext.end)
+			}
+		})
+		p.want(ws.OpText, "whole")
+	})
+}
+
 // full is a connection on which more waits than the kernel takes.
 func full(t *testing.T, s *Server) (*peer, *Conn, journal) {
 	t.Helper()

@@ -128,7 +128,11 @@ func (r *spares) netConn(fd int) (net.Conn, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.opened {
-		r.vacate(r.take())
+		for range r.places {
+			if r.vacate(r.take()) {
+				break
+			}
+		}
 		defer r.refill()
 	}
 	return netpoll.NetConn(fd)

@@ -24,7 +24,7 @@ type Stats struct {
 	Closed    uint64 // connections that had been upgraded
 	Abandoned uint64 // that ended before their upgrade, neither answered nor refused
 	BadInput  uint64 // that broke the protocol or a limit
-	Panics    uint64 // of handlers
+	Panics    uint64 // of handlers, and those that ended their goroutine (runtime.Goexit)
 
 	// Handshakes are those that got an HTTP error, or no answer for RefusedPreface; also by
 	// Endpoint.ServeHTTP, where their connection is net/http's and not among those accepted.
@@ -200,7 +200,7 @@ func (st *Stats) add(c *counters) {
 		{&st.Accepted, &c.accepted}, {&st.Abandoned, &c.abandoned}, {&st.Rests, &c.rests},
 		{&st.MessagesIn, &c.messagesIn}, {&st.MessagesOut, &c.messagesOut},
 		{&st.BytesIn, &c.bytesIn}, {&st.BytesOut, &c.bytesOut},
-		{&st.Ticks, &c.ticks}, {&st.Late, &c.late}, {&st.Skipped, &c.skipped}, {&st.Pings, &c.pings},
+		{&st.Skipped, &c.skipped}, {&st.Pings, &c.pings},
 		{&st.Refused, &c.refused}, {&st.DroppedNew, &c.droppedNew}, {&st.DroppedOld, &c.droppedOld},
 		{&st.Shed, &c.shed}, {&st.ShedBytes, &c.shedBytes}, {&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
 		{&st.DeflatedIn, &c.deflatedIn}, {&st.DeflatedOut, &c.deflatedOut},
@@ -208,6 +208,9 @@ func (st *Stats) add(c *counters) {
 	} {
 		*x.to += x.from.Load()
 	}
+	// Late is read once, so that Ticks less Late are those on time, and never fewer than before.
+	late := c.late.Load()
+	st.Ticks, st.Late = st.Ticks+c.onTime.Load()+late, st.Late+late
 	addAll(st.RefusedBy[:], c.handshakes[:])
 	addAll(st.ClosedByCause[:], c.causes[:])
 	addAll(st.ClosedByCode[:], c.codes[:])

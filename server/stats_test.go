@@ -541,8 +541,34 @@ func TestTicksLate(t *testing.T) {
 	} {
 		var n counters
 		n.ticked(c.lateness, c.every)
-		if n.late.Load() != c.late || n.ticks.Load() != 1 || n.lateness.sum.Load() != int64(c.lateness) {
+		if n.late.Load() != c.late || n.onTime.Load() != 1-c.late || n.lateness.sum.Load() != int64(c.lateness) {
 			t.Errorf("%v of %d ms: %d late", c.lateness, c.every, n.late.Load())
+		}
+	}
+}
+
+// TestTicksOnTimeNeverFall: ticks that run while Stats reads them don't make those on time fewer than they
+// were, which a monitor that watches them as a counter takes for a start from nothing.
+func TestTicksOnTimeNeverFall(t *testing.T) {
+	t.Parallel()
+	var n counters
+	n.ticked(0, 1000)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 300_000 {
+			n.ticked(time.Second, 1000)
+		}
+	}()
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		st := Stats{Lateness: newHistogram(), LoopLag: newHistogram()}
+		if st.add(&n); st.Ticks-st.Late != 1 {
+			t.Fatalf("one tick was on time, and of %d there are %d late", st.Ticks, st.Late)
 		}
 	}
 }

@@ -77,7 +77,10 @@ func takeOverRefusal(err error) *refusal {
 
 // judgeStd is judge for a request that net/http has parsed.
 func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
-	if err := ep.srv.start(); err != nil {
+	switch err := ep.srv.start(); {
+	case err == ErrServerClosed:
+		return a, ep.srv.comeBackLater()
+	case err != nil:
 		return a, errStart
 	}
 	if r.ProtoMajor > 1 {

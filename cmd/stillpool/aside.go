@@ -18,9 +18,11 @@ import (
 // long.
 
 const (
-	// asideHeaderTime bounds reading a request. Answering one has no bound: a profile takes as long
-	// as was asked for.
+	// asideHeaderTime bounds reading the head of a request, and what is behind it. Answering one has no
+	// bound: a profile takes as long as was asked for.
 	asideHeaderTime = 5 * time.Second
+	// asideWriteTime bounds how long a piece of an answer may wait for its reader.
+	asideWriteTime = 30 * time.Second
 	// asideIdleTime is how long a client may keep a connection for its next request.
 	asideIdleTime = time.Minute
 	// asideEndTime is how long answers that were cut short may take to be written.
@@ -74,7 +76,7 @@ func serveAside(flag, given string, handler http.Handler, logger *slog.Logger, w
 	// not lost.
 	ctx, cut := context.WithCancel(context.Background())
 	srv := &http.Server{
-		Handler:           handler,
+		Handler:           bodyInTime(handler),
 		ReadHeaderTimeout: asideHeaderTime,
 		IdleTimeout:       asideIdleTime,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -89,6 +91,17 @@ func serveAside(flag, given string, handler http.Handler, logger *slog.Logger, w
 			logger.Warn("Not served to the end", "flag", flag, "error", err)
 		}
 	}, nil
+}
+
+// bodyInTime bounds reading what a request has behind its head, also where only net/http reads it, before
+// the next request. http.Server.ReadTimeout would cut long answers short.
+func bodyInTime(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(asideHeaderTime))
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func endAside(srv *http.Server) {
@@ -137,6 +150,12 @@ func (f *few) Close() error {
 type placed struct {
 	net.Conn
 	leave func()
+}
+
+// Write implements net.Conn.
+func (p *placed) Write(b []byte) (int, error) {
+	p.SetWriteDeadline(time.Now().Add(asideWriteTime))
+	return p.Conn.Write(b)
 }
 
 // Close implements net.Conn.

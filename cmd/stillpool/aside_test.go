@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -121,4 +124,48 @@ func TestAsideIsBounded(t *testing.T) {
 		c.Close()
 	}
 	reading.Wait()
+}
+
+// A place is not kept by who sends half a request, be it the half behind its head.
+func TestAsideEndsHalfRequests(t *testing.T) {
+	_, log := started(t, "--admin", "0")
+	c, err := net.Dial("tcp", strings.TrimPrefix(adminURL(t, log), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(2 * patience))
+	io.WriteString(c, "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
+	if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("its connection stays")
+	}
+}
+
+// Nor by who does not read its answer.
+func TestAsideEndsStalledAnswers(t *testing.T) {
+	c := new(stalled)
+	before := time.Now()
+	(&placed{Conn: c}).Write([]byte("x"))
+	if !c.wrote || c.until.Before(before) || time.Since(c.until) > -asideWriteTime/2 {
+		t.Errorf("written: %v, with a deadline of %v", c.wrote, c.until)
+	}
+}
+
+// stalled is a connection that notes the deadline of a write.
+type stalled struct {
+	net.Conn
+	until time.Time
+	wrote bool
+}
+
+func (s *stalled) SetWriteDeadline(t time.Time) error {
+	if !s.wrote {
+		s.until = t
+	}
+	return nil
+}
+
+func (s *stalled) Write(p []byte) (int, error) {
+	s.wrote = true
+	return len(p), nil
 }

@@ -118,7 +118,7 @@ var families = []family{
 
 	{"ticks_total", "Ticks by outcome: run on time, run late by more than a tenth of their interval, or skipped.", prometheus.CounterValue, "outcome",
 		func(r *reading, add func(float64, ...string)) {
-			add(float64(r.Ticks-min(r.Late, r.Ticks)), "on time") // they are not read at the same moment
+			add(float64(r.Ticks-r.Late), "on time")
 			add(float64(r.Late), "late")
 			add(float64(r.Skipped), "skipped")
 		}},
