@@ -208,25 +208,34 @@ func (s *Server) shedFor(asker *Conn, least int) bool {
 func (c *Conn) shed() {
 	before := c.out.held
 	c.loop.stats.shed.Add(1)
-	defer func() { c.loop.stats.shedBytes.Add(uint64(before - c.heldOut())) }()
+	freed := c.giveUp()
+	if freed == 0 {
+		freed = before
+		c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrShed})
+		c.dropBacklog()
+		c.nudge()
+	}
+	c.loop.stats.shedBytes.Add(uint64(freed))
+}
+
+// giveUp forgets what c can be without, and tells how many bytes that were.
+func (c *Conn) giveUp() (freed int) {
+	half := c.out.held / 2
 	switch {
 	case c.state.has(stDead):
 	case c.state.has(stCloseSent):
-		if c.cut() > 0 {
-			return
-		}
+		freed = c.cut()
 	case c.ep.opts.Overflow.forgets():
-		if c.forget(before/2, true) > 0 || c.forget(before, false) > 0 {
-			c.endEmpty()
-			return
+		if freed = c.forget(half, true); freed == 0 {
+			freed = c.forget(half, false)
 		}
-	case c.cut() > 0:
-		c.startClose(Closing{Cause: TooSlow, Code: CodeTryAgain, Reason: "backlog shed", Err: ErrShed})
-		return
+		c.endEmpty()
+	default:
+		if freed = c.cut(); freed > 0 {
+			c.startClose(Closing{Cause: TooSlow, Code: CodeTryAgain, Reason: "backlog shed", Err: ErrShed})
+		}
 	}
-	c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrShed})
-	c.dropBacklog()
-	c.nudge()
+	return freed
 }
 
 // shedLog tells the log that connections gave way, one line for all of them since the last, and the next
@@ -245,6 +254,7 @@ func (t *shedLog) tell(s *Server) {
 	if times == t.times || time.Since(t.said) < complainEvery {
 		return
 	}
-	s.log().Warn("backlogs shed", "bound", "OutboundBudget", "limit", s.outbound.limit, "count", times-t.times, "bytes", bytes-t.bytes)
+	s.log().Warn("backlogs shed", "bound", "OutboundBudget", "limit", s.outbound.limit,
+		"count", times-t.times, "bytes", bytes-t.bytes)
 	*t = shedLog{times, bytes, time.Now()}
 }
