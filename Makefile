@@ -18,7 +18,7 @@ DURATION ?= 10s
 # Modules of their own, so that who embeds package server does not inherit what they need.
 MODULES = . bench/peers bench/report cmd/stillpool/browsertest server/interop
 
-.PHONY: help run test bench report tools check million profile fuzz lint build chromium node
+.PHONY: help run test bench report tools check million soak profile fuzz lint build chromium node
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -70,6 +70,9 @@ check: build tools ## hold Stillpool against its budgets beside its peers, in ab
 
 million: build ## a million connections on this machine, held and overloaded, in about a quarter of an hour (fewer: ARGS="--conns 100000 --hold 1m")
 	bin/stillpool bench million $(ARGS)
+
+soak: build ## connections at random against a model, for a minute (longer: ARGS="--duration 1h")
+	bin/stillpool bench soak $(ARGS)
 
 profile: build ## profile the server: MODE=cpu|heap|… SCENARIO=tick|echo|… CONNS=9000 DURATION=10s ARGS="--size 1024"
 	bin/stillpool bench profile --mode=$(MODE) $(SCENARIO) --conns=$(CONNS) --duration=$(DURATION) $(ARGS)

@@ -18,6 +18,9 @@ type BroadcastOptions struct {
 	// Stalled is how many of the connections never read (0). What is measured is what the others get; what
 	// becomes of these is in the result.
 	Stalled int `json:"stalled,omitempty"`
+	// MetricsURL is where the server's process shows metrics: a host and port, or a URL. With it, and with
+	// stalled connections, what a server of package server holds for all of them is measured too.
+	MetricsURL string `json:"metrics_url,omitempty"`
 	// Warmup is how long to send before measuring begins (1 s). A negative one is none.
 	Warmup time.Duration `json:"warmup_ns"`
 }

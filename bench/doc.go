@@ -30,7 +30,8 @@
 //   - echo.go, dialogue.go, payload.go, pace.go: the second one, and its messages
 //   - broadcast.go, board.go, listening.go, broadcastresult.go: the third one; what all loops know of
 //     the messages for all, and what one does
-//   - stalled.go, strain.go, stalledresult.go: connections of it that never read, and what they cost
+//   - stalled.go, strain.go, backlog.go, stalledresult.go: connections of it that never read, and what they
+//     cost
 //   - connect.go, dialled.go, connectresult.go: the fourth one
 //   - idle.go, idleresult.go, pprof.go: the fifth one; the runtime's account of its memory
 //   - attack.go, phase.go, watch.go: the last one: what is measured in which order, and once;

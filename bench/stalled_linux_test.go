@@ -2,12 +2,17 @@ package bench
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // castStalled has the last 4 of 20 connections stall; a server that numbers them has them from the 17th on.
@@ -146,6 +151,34 @@ func TestStrainSeesThePeak(t *testing.T) {
 	s.stop()
 	if s.err != nil || held[4096] != 1 {
 		t.Error(s.err)
+	}
+}
+
+// TestStrainAsksForTheBacklog: the server is asked at the beginning, seldom in between, and at the end.
+func TestStrainAsksForTheBacklog(t *testing.T) {
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "stillpool_budget_used_bytes{budget=\"outbound\"} %d\n", []int{5, 9, 3}[asked.Add(1)-1])
+	}))
+	defer server.Close()
+	s, err := newStrain(BroadcastOptions{Stalled: 1, MetricsURL: server.URL}, &run{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	s.accounted = time.Now()
+	for _, into := range []func(*Level, int64){(*Level).note, (*Level).note, (*Level).end} {
+		if err := s.look(into); err != nil {
+			t.Fatal(err)
+		}
+		s.accounted = time.Time{}
+	}
+	if want := (Level{5, 9, 3}); *s.backlog != want || asked.Load() != 3 {
+		t.Errorf("got %+v of %d answers, want %+v", s.backlog, asked.Load(), want)
+	}
+	server.Close()
+	if _, err := newStrain(BroadcastOptions{Stalled: 1, MetricsURL: server.URL}, &run{}); err == nil {
+		t.Error("a server that does not answer is no error")
 	}
 }
 

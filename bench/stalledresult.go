@@ -14,12 +14,14 @@ type StalledResult struct {
 	// Late is how many messages came to them at the end, and Never how many did not, warm-up included.
 	Late  int64 `json:"late"`
 	Never int64 `json:"never"`
-	// RSS is the server's resident memory, with its process id. Sockets is what the buffers of TCP sockets
-	// hold, and Slab where among other things the sockets themselves are: both of the whole machine, with
-	// both ends of every connection.
-	RSS     *Level `json:"rss,omitempty"`
-	Sockets Level  `json:"sockets"`
-	Slab    Level  `json:"slab"`
+	// RSS is the server's resident memory, with its process id.
+	RSS *Level `json:"rss,omitempty"`
+	// Backlog is what the server says that it holds to be sent, with MetricsURL; asked once a second.
+	Backlog *Level `json:"backlog,omitempty"`
+	// Sockets is what the buffers of TCP sockets hold, and Slab where among other things the sockets
+	// themselves are: both of the whole machine, with both ends of every connection.
+	Sockets Level `json:"sockets"`
+	Slab    Level `json:"slab"`
 }
 
 // Level is an amount of memory in bytes: before the first message, at its peak, and when those that stalled
@@ -47,6 +49,9 @@ func (s *StalledResult) rows(t *table) {
 	t.row("their messages", "%d came at last, %d never", s.Late, s.Never)
 	if s.RSS != nil {
 		t.row("resident memory", "%s", s.RSS)
+	}
+	if s.Backlog != nil {
+		t.row("backlog", "%s", s.Backlog)
 	}
 	t.row("socket buffers", "%s", &s.Sockets)
 	t.row("kernel slabs", "%s", &s.Slab)

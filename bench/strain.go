@@ -6,26 +6,40 @@ import (
 	"time"
 )
 
-// strainPeriod is how often memory is looked at for its peak.
-const strainPeriod = 100 * time.Millisecond
+const (
+	// strainPeriod is how often memory is looked at for its peak.
+	strainPeriod = 100 * time.Millisecond
+	// backlogPeriod is the same for the server's own account, which costs it more to give.
+	backlogPeriod = time.Second
+)
 
 // strain is what stalled connections cost: memory, of which it has a goroutine look for the peak, and what
 // becomes of them. It is nothing if there are none.
 type strain struct {
-	run   *run
-	done  chan struct{}
-	ended chan struct{}
-	stop  func()
+	run     *run
+	metrics *metricsClient // nil without MetricsURL
+	done    chan struct{}
+	ended   chan struct{}
+	stop    func()
 
 	mu                 sync.Mutex
 	rss, sockets, slab *Level // of the server, if its process id is known, and of the kernel
-	err                error  // of the goroutine, until it has ended
+	backlog            *Level // by the server's own account, with metrics
+	accounted          time.Time
+	err                error // of the goroutine, until it has ended
 }
 
 func newStrain(o BroadcastOptions, r *run) (*strain, error) {
 	s := &strain{run: r, stop: func() {}}
 	if o.Stalled == 0 {
 		return s, nil
+	}
+	var err error
+	if s.metrics, err = newMetrics(o.MetricsURL); err != nil {
+		return nil, err
+	}
+	if s.metrics != nil {
+		s.backlog = new(Level)
 	}
 	s.sockets, s.slab = new(Level), new(Level)
 	if r.server != nil {
@@ -82,6 +96,20 @@ func (s *strain) look(into func(*Level, int64)) error {
 		return err
 	}
 	into(s.slab, kernel.Slab)
+	return s.account(into)
+}
+
+// account asks the server what it holds, at the beginning, every now and then, and at the end.
+func (s *strain) account(into func(*Level, int64)) error {
+	if s.metrics == nil || time.Since(s.accounted) < backlogPeriod {
+		return nil
+	}
+	bytes, err := s.metrics.backlog()
+	if err != nil {
+		return err
+	}
+	s.accounted = time.Now()
+	into(s.backlog, bytes)
 	return nil
 }
 
@@ -94,12 +122,13 @@ func (s *strain) result(ctx context.Context) (*StalledResult, error) {
 	r := s.run
 	meanwhile := sum(r.fleet.census().ends)
 	r.catchUp(ctx.Done())
+	s.accounted = time.Time{}
 	if err := s.look((*Level).end); err != nil {
 		return nil, err
 	}
 	result := &StalledResult{
 		Open: r.stalledOpen(), Ends: r.fleet.census().ends, EndedMeanwhile: meanwhile,
-		RSS: s.rss, Sockets: *s.sockets, Slab: *s.slab,
+		RSS: s.rss, Backlog: s.backlog, Sockets: *s.sockets, Slab: *s.slab,
 	}
 	r.fleet.each(func(l *loop) {
 		of := l.scenario.(*listening)

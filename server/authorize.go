@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime/debug"
 	"strings"
 )
 
@@ -114,12 +113,8 @@ func (ep *Endpoint) ask(r *http.Request) (value any, err error) {
 
 // failed notes that Authorize did not return.
 func (ep *Endpoint) failed(r *http.Request, cause any) {
-	if cause == nil {
-		cause = "runtime.Goexit"
-	}
 	ep.srv.loops()[0].stats.panics.Add(1)
-	ep.srv.log().Error("handler panicked", "handler", "Authorize", "path", ep.path, "remote", r.RemoteAddr,
-		"panic", cause, "stack", string(debug.Stack()))
+	ep.srv.logPanic(cause, "handler", "Authorize", "path", ep.path, "remote", r.RemoteAddr)
 }
 
 // parkQuestion keeps a handshake, and what came behind its head, for a worker that may ask about it.

@@ -21,6 +21,7 @@ func (ep *Endpoint) Broadcast(p *Prepared) (all Tally) {
 		next atomic.Int64
 		help sync.WaitGroup
 	)
+	_ = p.Len() // nil is the caller's mistake, and must not panic on a goroutine that nobody guards
 	pages := ep.srv.pages()
 	send := func() {
 		var part Tally

@@ -5,6 +5,7 @@ package server
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,6 +89,9 @@ func (l *life) handle(m Message) {
 	case m.Data[0] == 'p':
 		l.panicked = true
 		panic("life")
+	case m.Data[0] == 'g':
+		l.panicked = true // which it is the same as, to the peer and in the books
+		runtime.Goexit()
 	case m.Data[0] == 'h':
 		l.hold()
 	}

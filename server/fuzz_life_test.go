@@ -47,7 +47,7 @@ const (
 )
 
 // lifeCommands are what handlers do about a text that begins with the letter.
-const lifeCommands = "eeicbkph"
+const lifeCommands = "egicbkph"
 
 var lifeCloses = []string{"\x03\xe8", "", "\x0f\xa0bye", "\x03\xed", "\x03", "\x03\xe9\xff", "\x03\xf3€"}
 
@@ -85,6 +85,8 @@ func lifeSeeds() [][]byte {
 		{opText | w, 0, opSend, 250, opWrite, 250, opSend | w, 250, opCloseWith, 1, opText, 0, 0},
 		{opText | w, 3, opText, 0, 0}, {opText, 4, opText, 4, opText, 4, opRead, 90, opText | w, 4, 0},
 		{opText | w, 5, opText, 0, 1}, {opText | w, 6, opText, 0, 0},
+		// A handler ends its goroutine, alone, and with more behind it, of which some is still to come.
+		{opText | w, 1, opText, 0, 0}, {opText, 1, opBinary, 9, opSayClose, 0, 0}, {opSend, 200, opSend, 250, opText, 1, opHalt, 9, opBinary | w, 40, opFlow, 0, 0},
 		{opText | w, 7, opText | w, 0, opSend, 9, opTick, 1, opText, 0, 0},
 		{opText | w, 0, opTick, 0, opTick, 0, opClose, 0, 0},
 		{opText, 0, opGarbage, 0xc1, opText, 0, 0}, {opBinary, 255, opText, 0, 0},

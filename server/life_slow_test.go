@@ -434,6 +434,29 @@ func TestLifeSlowness(t *testing.T) {
 	}
 }
 
+// TestLifeSlowAgain: handlers that overstay again soon after they came back to the loop stay away for longer,
+// up to a bound, and no longer than at first when they had been good for a while.
+func TestLifeSlowAgain(t *testing.T) {
+	t.Parallel()
+	for _, start := range []wheel.Time{0, 1<<32 - 10000, 1 << 31} {
+		var s slowness
+		now := start
+		for i, want := range []wheel.Time{500, 1000, 2000, 4000, 8000, 8000} {
+			s.overstayed(now)
+			s.overstayed(now) // on a second loop
+			if !s.is(now+want-2) || s.is(now+want+1) {
+				t.Errorf("from %d, the %dth time: not handed over for %d ms", start, i+1, want)
+			}
+			now += want + slowMost/2
+		}
+		now += 2 * slowMost
+		s.overstayed(now)
+		if !s.is(now+slowFor-2) || s.is(now+slowFor+1) {
+			t.Errorf("from %d: after a while the time is not as long as at first", start)
+		}
+	}
+}
+
 // TestLifeStillSlow: what ran on the pool decides whether the mark is renewed when its time is over.
 func TestLifeStillSlow(t *testing.T) {
 	t.Parallel()

@@ -94,8 +94,9 @@ const (
 // loop is served by another goroutine, and for a while the endpoint's handlers run on a pool of
 // Server.Workers goroutines. So a handler may block, at the cost of its own connection and, until it
 // is noticed, of some milliseconds for others; then up to Server.Workers of them at once cost nobody
-// else anything. A handler that panics is logged and
-// its connection closed with 1011.
+// else anything. A handler that panics, or ends its goroutine with runtime.Goexit, is logged and counted
+// ([Stats].Panics), and its connection closed with 1011. It may call anything of this package, about its own
+// connection or others.
 type Options struct {
 	// Authorize, if there is one, has the last word on a handshake that is right in all else: nil lets
 	// it in, and any error is a refusal, a *Denial with an answer of its own choice, another with 403

@@ -24,7 +24,7 @@ type Stats struct {
 	Closed    uint64 // connections that had been upgraded
 	Abandoned uint64 // that ended before their upgrade, neither answered nor refused
 	BadInput  uint64 // that broke the protocol or a limit
-	Panics    uint64 // of handlers
+	Panics    uint64 // of handlers, and those that ended their goroutine (runtime.Goexit)
 
 	// Handshakes are those that got an HTTP error, or no answer for RefusedPreface; also by
 	// Endpoint.ServeHTTP, where their connection is net/http's and not among those accepted.

@@ -260,7 +260,8 @@ func (c *Conn) received(w *worker, p []byte, own bool) {
 }
 
 // goexited ends a connection whose handler ended its goroutine with runtime.Goexit, turn and all.
-// What came behind the message in hand is lost; after a close frame it was not to be handled anyway.
+// What came behind the message in hand is lost, perhaps with half a frame or the peer's close frame: what
+// comes now is understood no more, so these are the last words.
 func (c *Conn) goexited(w *worker) {
 	if c == nil {
 		return
@@ -282,6 +283,9 @@ func (c *Conn) goexited(w *worker) {
 		c.startClose(Closing{Cause: Panicked, Code: CodeInternal, Reason: "internal error"})
 		c.state &^= stCork
 		c.flush()
+		if !c.state.has(stLinger | stDead) {
+			c.lastWords()
+		}
 		c.letGo()
 	}
 }

@@ -31,6 +31,10 @@ const (
 	// slowFor is how long the handlers of an endpoint stay on the pool after one was slow, in
 	// milliseconds, and how long it takes to find out whether they still are.
 	slowFor = wheel.Time(500)
+	// slowMost is up to how long they stay there when they overstay again within as much time after they
+	// came back: each time twice as long. Where one handler in some hundred is slow, the mean of all
+	// is not, and holding up the loop for it every second would show in the 99th percentile of everybody.
+	slowMost = wheel.Time(8000)
 	// slowMean is the mean duration from which handlers on the pool are slow. A few that the operating
 	// system put aside don't come up to it; handing over costs some microseconds itself.
 	slowMean = 200 * time.Microsecond
@@ -112,7 +116,7 @@ func (w *watch) depose(s *shift, seen uint64) {
 	}
 	w.loop.stats.deposed.Add(1)
 	if handlers := s.running.Load(); handlers != nil {
-		handlers.mark(w.loop.srv.now())
+		handlers.overstayed(w.loop.srv.now())
 	}
 	w.replace(s, next)
 	if next > 0 && next <= len(s.items) && s.items[next-1].conn != nil {
@@ -151,14 +155,34 @@ func (w *watch) replace(s *shift, next int) {
 type slowness struct {
 	lane  *lane         // where they are handed over to
 	until atomic.Uint32 // in the wheel's time; 0 is not at all
+	last  atomic.Uint32 // what until was before that
+	span  atomic.Uint32 // for how long it was meant, after the last that overstayed
 	spent atomic.Int64  // nanoseconds in handlers on the pool, since the last verdict
 	calls atomic.Int64  // of them
 }
 
-func (s *slowness) mark(now wheel.Time) {
+// overstayed hands handlers over because one held its loop: the longer, the sooner that came again.
+func (s *slowness) overstayed(now wheel.Time) {
+	span := slowFor
+	switch last := wheel.Time(s.span.Load()); {
+	case last == 0:
+	case s.until.Load() != 0: // another loop saw it too
+		span = last
+	case now.Before(wheel.Time(s.last.Load()) + slowMost):
+		span = min(2*last, slowMost)
+	}
+	s.span.Store(uint32(span))
+	s.handOver(now, span)
+}
+
+func (s *slowness) mark(now wheel.Time) { s.handOver(now, slowFor) }
+
+func (s *slowness) handOver(now, span wheel.Time) {
 	s.spent.Store(0)
 	s.calls.Store(0)
-	s.until.Store(uint32(now+slowFor) | 1)
+	until := uint32(now+span) | 1
+	s.last.Store(until)
+	s.until.Store(until)
 }
 
 // took counts a handler that ran on the pool.

@@ -23,11 +23,14 @@ type benchCmd struct {
 	Attack  benchAttackCmd  `cmd:"" help:"Measure good clients alone, and beside hostile ones."`
 	Hostile benchHostileCmd `cmd:"" hidden:""`
 
+	Soak      benchSoakCmd      `cmd:"" help:"Let connections come, talk, stall, reset and go at random, and hold the server against a model."`
+	SoakChild benchSoakChildCmd `cmd:"" hidden:""`
+
 	Million      benchMillionCmd      `cmd:"" help:"Hold a million connections on this machine, and overload it."`
 	MillionChild benchMillionChildCmd `cmd:"" hidden:""`
 	Profile      benchProfileCmd      `cmd:"" help:"Profile the server under a scenario."`
 	Check        benchCheckCmd        `cmd:"" help:"Hold the server against its budgets, beside its peers."`
-	Blocking     blockingCmd          `cmd:"" hidden:""`
+	Misbehaving  misbehavingCmd       `cmd:"" hidden:""`
 }
 
 // benchFlags are what most scenarios have.

@@ -20,14 +20,11 @@ type contest struct {
 	budgets []bench.Budget
 }
 
-const (
-	own = "stillpool" // the server that all budgets are about
-	// undisturbed is the same server in the contest about handlers that block, while none does.
-	undisturbed = "nobody blocks"
-)
+// own is the server that all budgets are about.
+const own = "stillpool"
 
 // contests are all budgets of the design that one machine and one process can be held against.
-var contests = []contest{
+var contests = slices.Concat([]contest{
 	{
 		name: "tick", scenario: "tick", flags: []string{"--conns=18000", "--slope-from=3000"},
 		budgets: []bench.Budget{
@@ -73,13 +70,7 @@ var contests = []contest{
 			Sentence: "Beside 2,000 hostile connections good clients wait at most twice as long as beside as many that attack another server.",
 		}},
 	},
-	{
-		name: "blocking", by: compareBlocking,
-		budgets: []bench.Budget{{
-			Name: "blocking", Server: own, Metric: "latency_p99", Beside: []string{undisturbed}, Limit: 10,
-			Sentence: "Beside 200 handlers that block for 100 ms, the others' echoes on the same endpoint come within 10 ms.",
-		}},
-	},
+}, misdeedContests(), []contest{
 	{
 		name: "idle", scenario: "idle", flags: []string{"--conns=19000"},
 		budgets: []bench.Budget{{
@@ -87,7 +78,7 @@ var contests = []contest{
 			Sentence: "19,000 connections on which nothing happens and that nothing ticks cost half a percent of a processor at the most.",
 		}},
 	},
-}
+})
 
 // budgetNames are all, in the order in which they are checked.
 func budgetNames() (names []string) {

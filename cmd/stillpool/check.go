@@ -41,7 +41,7 @@ func (c *benchCheckCmd) Help() string {
 		"The exit status is 0 if every budget is held, 1 if one is short, and else 2 if one could not be measured.\n\nBudgets:\n\n")
 	for _, c := range contests {
 		for _, budget := range c.budgets {
-			fmt.Fprintf(&b, "  %-10s %s\n", budget.Name, budget.Sentence)
+			fmt.Fprintf(&b, "  %-13s %s\n", budget.Name, budget.Sentence)
 		}
 	}
 	return b.String()

@@ -168,7 +168,7 @@ func TestBudgetsAreWhole(t *testing.T) {
 		"attack":  {Attack: &bench.AttackOptions{}},
 		"echo":    {Echo: &bench.EchoOptions{}},
 		"idle":    {Idle: &bench.IdleOptions{}},
-		"":        {Echo: &bench.EchoOptions{}}, // of the contest that no peer takes part in
+		"":        {Echo: &bench.EchoOptions{}}, // of the contests that no peer takes part in
 	}
 	seen := map[string]bool{}
 	for _, c := range contests {
@@ -185,59 +185,6 @@ func TestBudgetsAreWhole(t *testing.T) {
 			}
 			seen[b.Name] = true
 		}
-	}
-}
-
-// Handlers that are said to block do so, and others' echoes are measured beside them.
-func TestCompareBlocking(t *testing.T) {
-	t.Setenv(asCommand, "1") // for the server
-	c, err := compareBlocking(t.Context(), 1, 200*time.Millisecond)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range c.Servers {
-		if len(s.Rounds) != 1 || s.Rounds[0].Echo.Messages == 0 || s.Rounds[0].Echo.Server.CPUSeconds == 0 {
-			t.Errorf("%s: %+v", s.Name, s.Rounds)
-		}
-	}
-	if _, err := contests[slices.IndexFunc(contests, func(c contest) bool { return c.name == "blocking" })].budgets[0].Judge(c); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestBlockersBlock(t *testing.T) {
-	t.Setenv(asCommand, "1")
-	srv, err := startServer(t.Context(), "bench", "blocking")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer srv.end()
-	start := time.Now()
-	const block = 50 * time.Millisecond
-	b, err := startBlockers(t.Context(), srv.addr, 3, block)
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "more answers", func() bool { return b.answered.Load() >= 9 })
-	if took := time.Since(start); took < 3*block { // three of each, or one has had more
-		t.Errorf("9 answers after %v", took)
-	}
-	if err := b.end(); err != nil {
-		t.Error(err)
-	}
-	// One that is refused is an error, and not a quiet endpoint.
-	if _, err := startBlockers(t.Context(), srv.addr, 2, 2*longestBlock); err == nil || !strings.Contains(err.Error(), "1008") {
-		t.Errorf("asked to block for too long: %v", err)
-	}
-	b, err = startBlockers(t.Context(), srv.addr, 2, block)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.cmd.Process.Kill()
-	<-srv.ended
-	eventually(t, "the blockers to notice", func() bool { return len(b.failed) > 0 })
-	if err := b.end(); err == nil {
-		t.Error("nobody said that the server is gone")
 	}
 }
 
