@@ -92,6 +92,7 @@ func (s *Server) admit(fd int, peer netip.AddrPort, proxied bool) error {
 		return nil
 	}
 	if !in {
+		c.giveBack()               // who is only told counts for nothing
 		c.state |= stTurn | stTold // nobody else may serve it before it is refused
 	}
 	if err := c.loop.add(c); err != nil {

@@ -232,6 +232,24 @@ func TestHandshakeRate(t *testing.T) {
 	})
 }
 
+// TestToldCountsForNothing: who is there only to be told of one limit takes nothing of the others.
+func TestToldCountsForNothing(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		s.MaxConnsPerAddress, s.HandshakeRate, s.HandshakeBurst = 2, 1, 1
+		s.Handle("/", Options{})
+		addr := serve(t, s)
+		open(t, addr, "/")
+		s.pace.full.Store(int64(time.Hour)) // so that nobody else may come
+		for range 3 {                       // each stays to read what it is told
+			p := dial(t, addr)
+			if _, err := p.in.Peek(1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantReasons(t, s, map[RefusalReason]uint64{RefusedRate: 3})
+	})
+}
+
 // TestBucket: in no time more is taken than the burst and what came back meanwhile; whoever waits long
 // enough has a token, and who waits very long has a burst.
 func TestBucket(t *testing.T) {
