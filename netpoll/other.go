@@ -53,6 +53,8 @@ func Reset(int) error                                 { return ErrUnsupported }
 func SetNoDelay(int) error                            { return ErrUnsupported }
 func SetUserTimeout(int, time.Duration) error         { return ErrUnsupported }
 func SetSendBuffer(int, int) error                    { return ErrUnsupported }
+func SetUnsentLowWater(int, int) error                { return ErrUnsupported }
+func SendQueue(int) (int, int, error)                 { return 0, 0, ErrUnsupported }
 func LocalAddr(int) (netip.AddrPort, error)           { return netip.AddrPort{}, ErrUnsupported }
 func RemoteAddr(int) (netip.AddrPort, error)          { return netip.AddrPort{}, ErrUnsupported }
 func Take(syscall.Conn) (int, error)                  { return -1, ErrUnsupported }

@@ -225,6 +225,21 @@ func SetSendBuffer(fd, bytes int) error {
 	return setInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, "SO_SNDBUF", bytes)
 }
 
+// SetUnsentLowWater bounds the bytes that a TCP socket takes and has not sent (TCP_NOTSENT_LOWAT). Past it,
+// by up to a packet, sends would block; the socket is writable again when half of it is left. It is a raw
+// call as [Send] is.
+//
+//go:noinline
+func SetUnsentLowWater(fd, bytes int) error {
+	value := int32(min(bytes, math.MaxInt32))
+	_, _, errno := syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT,
+		uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)
+	if errno != 0 {
+		return fmt.Errorf("setsockopt TCP_NOTSENT_LOWAT: %w", errno)
+	}
+	return nil
+}
+
 // LocalAddr is the address of this end; the zero AddrPort for a unix socket.
 func LocalAddr(fd int) (netip.AddrPort, error) {
 	return addrOf("getsockname", unix.SYS_GETSOCKNAME, fd)

@@ -227,3 +227,55 @@ func TestErrorKinds(t *testing.T) {
 		t.Error("no error is an error")
 	}
 }
+
+// TestUnsentLowWater: a socket takes so much that it can't send, and little more; all of it is accounted for.
+func TestUnsentLowWater(t *testing.T) {
+	t.Parallel()
+	const mark, packets = 32 << 10, 2 * 64 << 10
+	a, b := tcpPair(t)
+	must(t, SetUnsentLowWater(a.fd, mark))
+	taken := 0
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		n, err := Send(a.fd, make([]byte, 1000))
+		if taken += n; err == nil {
+			continue
+		}
+		// It says so for a moment too when the peer's kernel is about to take more.
+		unsent, unacked, err := SendQueue(a.fd)
+		if must(t, err); unsent >= mark && unsent+unacked+Unread(b.fd) == taken && !a.is(unix.POLLOUT, 50*time.Millisecond) {
+			if unsent > mark+packets {
+				t.Errorf("%d unsent", unsent)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d unsent, %d unacknowledged and %d unread of %d", unsent, unacked, Unread(b.fd), taken)
+		}
+	}
+	if SetUnsentLowWater(-1, 1) == nil {
+		t.Error("set on no descriptor")
+	}
+	local, _ := unixPair(t)
+	if SetUnsentLowWater(local.fd, 1) == nil {
+		t.Error("set on a unix socket")
+	}
+}
+
+// TestSendQueue: what was sent to a peer that did not read it, by its kind of socket.
+func TestSendQueue(t *testing.T) {
+	t.Parallel()
+	families(t, func(t *testing.T, pair family) {
+		a, b := pair(t)
+		if unsent, unacked, err := SendQueue(a.fd); unsent != 0 || unacked != 0 || err != nil {
+			t.Errorf("of nothing: %d, %d, %v", unsent, unacked, err)
+		}
+		taken := a.fill()
+		unsent, unacked, err := SendQueue(a.fd)
+		if tcp := IsTCP(a.fd); err != nil || tcp && unsent+unacked+Unread(b.fd) != taken || !tcp && (unsent != 0 || unacked < taken) {
+			t.Errorf("%d unsent and %d unacknowledged of %d, error %v", unsent, unacked, taken, err)
+		}
+	})
+	if _, _, err := SendQueue(-1); err == nil {
+		t.Error("asked of no descriptor")
+	}
+}

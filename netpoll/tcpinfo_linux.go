@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"os"
 	"time"
 	"unsafe"
 
@@ -42,4 +43,27 @@ func Unread(fd int) int {
 		return 0
 	}
 	return n
+}
+
+// siocOutQNSD is SIOCOUTQNSD (linux/sockios.h), which package unix does not have.
+const siocOutQNSD = 0x894B
+
+// SendQueue is how many bytes the kernel holds for the peer (tcp(7)): those that it has not sent yet, and
+// those that it has and that were not acknowledged. Of a unix socket all count as sent until they are
+// read, with what the kernel needs for them beside. They are not read at one moment, and it never blocks.
+func SendQueue(fd int) (unsent, unacked int, err error) {
+	// What is asked for first may be sent and acknowledged meanwhile, and so be more than all there is.
+	unsent, err = unix.IoctlGetInt(fd, siocOutQNSD)
+	if err == unix.EINVAL || err == unix.ENOTTY || err == unix.EOPNOTSUPP {
+		unsent, err = 0, nil // not TCP
+	}
+	if err != nil {
+		return 0, 0, os.NewSyscallError("ioctl SIOCOUTQNSD", err)
+	}
+	all, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0, 0, os.NewSyscallError("ioctl SIOCOUTQ", err)
+	}
+	unsent = min(unsent, all)
+	return unsent, all - unsent, nil
 }

@@ -21,60 +21,90 @@ const (
 // socket, and the connection's lock guards it.
 type backlog struct {
 	segments []segment
+	first    int // of segments that waits; those before it are empty
 	off      int // of the first segment, how much is sent
 	held     int // bytes that wait, and segmentCost for each segment
 
+	// since is when the byte that waits longest was queued, or one that was dropped before it: what is
+	// dropped makes a peer no quicker. It holds while aging.
+	since wheel.Time
+	aging bool
+
 	ping   []byte // payload of the last ping that came meanwhile, if pinged
 	pinged bool
+
+	rank rank // among those for which much waits
 }
 
-// segment is a run of frames.
+// segment is a run of frames, or a part of one.
 type segment struct {
 	data   []byte
 	at     wheel.Time // when its first byte was queued
-	owned  bool       // data may be appended to; otherwise it is somebody else's too
-	region *region    // that data lies in, if it is large
+	kind   segmentKind
+	owned  bool    // data may be appended to; otherwise it is somebody else's too, or ends with a message
+	region *region // that data lies in, if it is large
 }
+
+// segmentKind is what a segment holds.
+type segmentKind uint8
+
+const (
+	frames   segmentKind = iota // whole frames; the last may be without its payload
+	rest                        // of one frame, whose beginning is sent or in the segment before
+	message                     // one frame, as frames, that may be dropped
+	farewell                    // the close frame
+)
 
 // lease says for how long the bytes of a body stay as they are: while the call lasts, for ever, or
 // while the region is retained that they lie in.
 type lease struct {
 	forever bool
+	bound   bool // later frames may refer to this one, so it must not be dropped
 	region  *region
 }
 
+// holds tells whether n bytes are to be kept as they are, and not copied.
+func (l lease) holds(n int) bool { return (l.forever || l.region != nil) && n >= shareFrom }
+
 var backlogs = sync.Pool{New: func() any { return new(backlog) }}
 
-// put queues the rest of a frame, and copies as little of it as it may.
-func (b *backlog) put(head, body []byte, l lease, now wheel.Time) {
-	if !l.forever && l.region == nil || len(body) < shareFrom {
-		b.add(head, body, now)
+// put queues a frame, or the rest of one, and copies as little of it as it may.
+func (b *backlog) put(head, body []byte, l lease, kind segmentKind, now wheel.Time) {
+	if !l.holds(len(body)) {
+		b.add(head, body, kind, now)
 		return
 	}
 	if len(head) > 0 {
-		b.add(head, nil, now)
+		b.add(head, nil, kind, now)
+		kind = rest
 	}
-	b.share(body, l.region, now)
+	b.share(body, l.region, kind, now)
 }
 
 // share queues what nobody will change, and lies in r if that is not nil.
-func (b *backlog) share(body []byte, r *region, now wheel.Time) {
+func (b *backlog) share(body []byte, r *region, kind segmentKind, now wheel.Time) {
 	r.retain()
-	b.append(segment{data: body, at: now, region: r})
+	b.append(segment{data: body, at: now, kind: kind, region: r})
 }
 
 func (b *backlog) append(s segment) {
+	if !b.aging {
+		b.since, b.aging = s.at, true
+	}
 	b.segments = append(b.segments, s)
 	b.held += len(s.data) + segmentCost
 }
 
 // add queues a copy of two pieces. Small ones are gathered, so that a queue of many small frames
-// costs little more than its bytes.
-func (b *backlog) add(head, body []byte, now wheel.Time) {
+// costs little more than its bytes; but for those that may be dropped one by one.
+func (b *backlog) add(head, body []byte, kind segmentKind, now wheel.Time) {
 	size := len(head) + len(body)
-	s := b.last(size, now)
+	var s *segment
+	if kind == frames {
+		s = b.last(size, now)
+	}
 	if s == nil {
-		b.append(newSegment(size, now))
+		b.append(newSegment(size, kind, now))
 		s = &b.segments[len(b.segments)-1]
 	}
 	s.data = append(append(s.data, head...), body...)
@@ -82,8 +112,8 @@ func (b *backlog) add(head, body []byte, now wheel.Time) {
 }
 
 // newSegment is an empty one with room for size bytes.
-func newSegment(size int, now wheel.Time) segment {
-	s := segment{at: now, owned: true}
+func newSegment(size int, kind segmentKind, now wheel.Time) segment {
+	s := segment{at: now, kind: kind, owned: kind == frames}
 	if size >= regionFrom {
 		s.region = reserve(size)
 	}
@@ -97,7 +127,7 @@ func newSegment(size int, now wheel.Time) segment {
 
 // last is the segment that has room for so many bytes more, if there is one.
 func (b *backlog) last(size int, now wheel.Time) *segment {
-	if len(b.segments) == 0 {
+	if b.empty() {
 		return nil
 	}
 	s := &b.segments[len(b.segments)-1]
@@ -107,47 +137,67 @@ func (b *backlog) last(size int, now wheel.Time) *segment {
 	return s
 }
 
+// live are the segments that wait.
+func (b *backlog) live() []segment { return b.segments[b.first:] }
+
+func (b *backlog) empty() bool { return b.first == len(b.segments) }
+
 // sent takes n bytes off the front.
 func (b *backlog) sent(n int) {
+	if n == 0 {
+		return
+	}
 	b.held -= n
 	n += b.off
+	live := b.live()
 	done := 0
-	for done < len(b.segments) && n >= len(b.segments[done].data) {
-		n -= len(b.segments[done].data)
-		b.segments[done].region.release()
+	for done < len(live) && n >= len(live[done].data) {
+		n -= len(live[done].data)
+		live[done].region.release()
 		done++
 	}
 	b.off = n
-	if done < len(b.segments) && n > 0 {
-		b.segments[done].region.consumed(b.segments[done].data[n:])
+	if b.aging = done < len(live); b.aging {
+		b.since = live[done].at
+		live[done].region.consumed(live[done].data[n:])
 	}
-	if done > 0 {
-		b.held -= done * segmentCost
-		kept := copy(b.segments, b.segments[done:])
+	b.held -= done * segmentCost
+	b.pass(done)
+}
+
+// pass takes n segments off the front. They are moved up when as many have gone as are left, so that
+// taking one costs the same however many there are.
+func (b *backlog) pass(n int) {
+	clear(b.segments[b.first : b.first+n])
+	if b.first += n; 2*b.first >= len(b.segments) {
+		kept := copy(b.segments, b.live())
 		clear(b.segments[kept:])
-		b.segments = b.segments[:kept]
+		b.segments, b.first = b.segments[:kept], 0
 	}
 }
 
 // vectors fills dst, up to its capacity, with what is to be sent next.
 func (b *backlog) vectors(dst [][]byte) [][]byte {
 	off := b.off
-	for i := 0; i < len(b.segments) && len(dst) < cap(dst); i++ {
-		dst = append(dst, b.segments[i].data[off:])
+	for _, s := range b.live() {
+		if len(dst) == cap(dst) {
+			break
+		}
+		dst = append(dst, s.data[off:])
 		off = 0
 	}
 	return dst
 }
 
 // bytes is how many bytes wait.
-func (b *backlog) bytes() int { return b.held - len(b.segments)*segmentCost }
+func (b *backlog) bytes() int { return b.held - len(b.live())*segmentCost }
 
-// oldest is when the byte that waits longest was queued.
-func (b *backlog) oldest() wheel.Time { return b.segments[0].at }
+// oldest is since when something has waited and was not sent.
+func (b *backlog) oldest() wheel.Time { return b.since }
 
 // recycle empties the backlog and gives it back to whoever needs one next.
 func (b *backlog) recycle() {
-	for _, s := range b.segments {
+	for _, s := range b.live() {
 		s.region.release()
 	}
 	clear(b.segments)

@@ -6,28 +6,81 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
+
+	"github.com/gobwas/ws"
 
 	"github.com/stillpool/stillpool/server/wheel"
 )
 
-// naiveBacklog is what a backlog should be: bytes in a row, each with the time it came.
+// naiveBacklog is what a backlog should be: frames in a row, each with the time it came.
 type naiveBacklog struct {
-	bytes []byte
-	times []wheel.Time
+	frames []naiveFrame
+	since  wheel.Time // when what waits longest came, whatever was dropped before it; while aging
+	aging  bool
 }
 
-func (n *naiveBacklog) add(now wheel.Time, parts ...[]byte) {
-	for _, p := range parts {
-		n.bytes = append(n.bytes, p...)
-		for range p {
-			n.times = append(n.times, now)
-		}
+type naiveFrame struct {
+	data  []byte
+	at    wheel.Time
+	begun bool
+	kind  segmentKind
+	cost  int // of its segments, if it has its own
+}
+
+func (n *naiveBacklog) add(f naiveFrame) {
+	if !n.aging {
+		n.since, n.aging = f.at, true
 	}
+	n.frames = append(n.frames, f)
 }
 
 func (n *naiveBacklog) sent(count int) {
-	n.bytes, n.times = n.bytes[count:], n.times[count:]
+	if count == 0 {
+		return
+	}
+	for ; count > 0 && count >= len(n.frames[0].data); n.frames = n.frames[1:] {
+		count -= len(n.frames[0].data)
+	}
+	if n.aging = len(n.frames) > 0; n.aging {
+		f := &n.frames[0]
+		f.data, f.begun = f.data[count:], f.begun || count > 0
+		n.since = f.at
+	}
+}
+
+// drop is what backlog.drop should do.
+func (n *naiveBacklog) drop(want int, spare bool) (messages int) {
+	newest := -1
+	for i, f := range n.frames {
+		if f.kind == message {
+			newest = i
+		}
+	}
+	var kept []naiveFrame
+	for i, f := range n.frames {
+		if want > 0 && f.kind == message && !f.begun && !(spare && i == newest) {
+			want -= len(f.data) + f.cost
+			messages++
+			continue
+		}
+		kept = append(kept, f)
+	}
+	n.frames = kept
+	return messages
+}
+
+// cut is what backlog.cut should do.
+func (n *naiveBacklog) cut() {
+	n.frames = slices.DeleteFunc(n.frames, func(f naiveFrame) bool { return !f.begun && f.kind != farewell })
+}
+
+func (n *naiveBacklog) bytes() (all []byte) {
+	for _, f := range n.frames {
+		all = append(all, f.data...)
+	}
+	return all
 }
 
 // compare holds a backlog against the naive one.
@@ -36,20 +89,28 @@ func (n *naiveBacklog) compare(b *backlog) error {
 	for _, v := range b.vectors(make([][]byte, 0, len(b.segments))) {
 		all = append(all, v...)
 	}
+	want := n.bytes()
 	switch {
-	case !bytes.Equal(all, n.bytes):
-		return fmt.Errorf("holds %d bytes, want %d, or others", len(all), len(n.bytes))
-	case b.bytes() != len(n.bytes):
-		return fmt.Errorf("bytes() is %d, want %d", b.bytes(), len(n.bytes))
-	case b.held != len(n.bytes)+segmentCost*len(b.segments):
-		return fmt.Errorf("held is %d for %d bytes in %d segments", b.held, len(n.bytes), len(b.segments))
-	case len(n.bytes) == 0 && len(b.segments) > 0:
-		return fmt.Errorf("%d segments for no bytes", len(b.segments))
-	case len(n.bytes) > 0:
+	case !bytes.Equal(all, want):
+		return fmt.Errorf("holds %d bytes, want %d, or others", len(all), len(want))
+	case b.bytes() != len(want):
+		return fmt.Errorf("bytes() is %d, want %d", b.bytes(), len(want))
+	case b.held != len(want)+segmentCost*len(b.live()):
+		return fmt.Errorf("held is %d for %d bytes in %d segments", b.held, len(want), len(b.live()))
+	case b.empty() != (len(want) == 0) || b.empty() && (b.off != 0 || len(b.segments) > 0):
+		return fmt.Errorf("%d segments for %d bytes, and offset %d", len(b.segments), len(want), b.off)
+	case 2*b.first >= len(b.segments) && b.first > 0:
+		return fmt.Errorf("%d of %d segments are empty", b.first, len(b.segments))
+	case len(want) > 0:
 		// The age of a segment is that of its first byte, which may be sent by now; frames were
 		// gathered in it for joinFor at the most.
-		if b.oldest().Before(n.times[0]-joinFor) || n.times[0].Before(b.oldest()) {
-			return fmt.Errorf("oldest() is %d, want %d", b.oldest(), n.times[0])
+		if b.oldest().Before(n.since-joinFor) || n.since.Before(b.oldest()) {
+			return fmt.Errorf("oldest() is %d, want %d", b.oldest(), n.since)
+		}
+	}
+	for i, s := range b.segments[:b.first] {
+		if s.data != nil || s.region != nil {
+			return fmt.Errorf("segment %d is kept alive", i)
 		}
 	}
 	return nil
@@ -61,30 +122,41 @@ func backlogTape(tape []byte) error {
 	b, naive := new(backlog), new(naiveBacklog)
 	now := wheel.Time(1<<32 - 500) // the time may wrap
 	next := byte(0)
-	fill := func(n int) []byte {
-		p := make([]byte, n)
-		for i := range p {
+	put := func(size int, apart bool, l lease, kind segmentKind) {
+		body := make([]byte, size)
+		for i := range body {
 			next++
-			p[i] = next
+			body[i] = next
 		}
-		return p
+		var head []byte
+		if head = appendHeader(nil, ws.OpBinary, size); !apart {
+			head, body = nil, append(head, body...)
+		}
+		f := naiveFrame{data: slices.Concat(head, body), at: now, kind: kind, cost: segmentCost}
+		if kind == rest { // of a frame that has begun, all but the first byte
+			if f.data, f.begun = f.data[1:], true; apart {
+				head = head[1:]
+			} else {
+				body = body[1:]
+			}
+		}
+		if apart && l.holds(len(body)) {
+			f.cost = frameCost
+		}
+		naive.add(f)
+		b.put(head, body, l, kind, now)
 	}
 	for step := 0; len(tape) >= 3; step++ {
 		op, x, y := tape[0], int(tape[1]), int(tape[2])
 		tape = tape[3:]
-		switch op % 6 {
-		case 0: // small frames
-			head, body := fill(x%15), fill(y+1)
-			b.add(head, body, now)
-			naive.add(now, head, body)
+		before, dropped, want := b.held, 0, 0
+		switch op % 12 {
+		case 0: // small ones
+			put(x%15+y, x%2 == 0, lease{}, frames)
 		case 1: // a large one
-			body := fill((x%96)<<8 + y + 1)
-			b.add(nil, body, now)
-			naive.add(now, body)
-		case 2: // the rest of one that is shared
-			body := fill(x + y + 1)
-			b.share(body, nil, now)
-			naive.add(now, body)
+			put((x%96)<<8+y, x%2 == 0, lease{}, frames)
+		case 2: // one that is shared
+			put(4*x+y, y%2 == 0, lease{forever: true}, frames)
 		case 3: // the socket takes some
 			n := min((x%96)<<8+y, b.bytes())
 			b.sent(n)
@@ -98,6 +170,25 @@ func backlogTape(tape []byte) error {
 			naive.sent(n)
 		case 5:
 			now += wheel.Time(x)
+		case 6: // one that may be dropped
+			put(x%15+y, x%2 == 0, lease{}, message)
+		case 7: // and is shared
+			put(4*x+y, y%2 == 0, lease{forever: true}, message)
+		case 8: // one of which a part was sent at once
+			if b.empty() {
+				put(4*x+y+1, y%2 == 0, lease{forever: x%2 == 0}, rest)
+			}
+		case 9:
+			put(x%125, false, lease{}, farewell)
+		case 10:
+			dropped, want = b.drop(x<<6, y%2 == 0), naive.drop(x<<6, y%2 == 0)
+		case 11:
+			dropped = b.cut()
+			want = before - b.held
+			naive.cut()
+		}
+		if dropped != want {
+			return fmt.Errorf("after step %d, %d %d %d: dropped %d, want %d", step, op, x, y, dropped, want)
 		}
 		if err := naive.compare(b); err != nil {
 			return fmt.Errorf("after step %d, %d %d %d: %w", step, op, x, y, err)
@@ -108,9 +199,9 @@ func backlogTape(tape []byte) error {
 
 func TestBacklogAgainstModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(20) {
+	for seed := range uint64(100) {
 		source := rand.New(rand.NewPCG(seed, 0))
-		tape := make([]byte, 600)
+		tape := make([]byte, 1200)
 		for i := range tape {
 			tape[i] = byte(source.Uint32())
 		}
@@ -132,15 +223,18 @@ func TestBacklogJoins(t *testing.T) {
 	}{
 		{"a thousand small ones", func(b *backlog) {
 			for range 1000 {
-				b.add(small[:2], small, 5)
+				b.add(small[:2], small, frames, 5)
 			}
 		}, 1},
-		{"up to the limit", func(b *backlog) { b.add(nil, make([]byte, joinTo-10), 5); b.add(nil, small, 5) }, 1},
-		{"past the limit", func(b *backlog) { b.add(nil, make([]byte, joinTo-9), 5); b.add(nil, small, 5) }, 2},
-		{"in time", func(b *backlog) { b.add(nil, small, 5); b.add(nil, small, 5+joinFor) }, 1},
-		{"too late", func(b *backlog) { b.add(nil, small, 5); b.add(nil, small, 6+joinFor) }, 2},
-		{"behind a shared one", func(b *backlog) { b.share(small, nil, 5); b.add(nil, small, 5) }, 2},
-		{"shared ones", func(b *backlog) { b.share(small, nil, 5); b.share(small, nil, 5) }, 2},
+		{"up to the limit", func(b *backlog) { b.add(nil, make([]byte, joinTo-10), frames, 5); b.add(nil, small, frames, 5) }, 1},
+		{"past the limit", func(b *backlog) { b.add(nil, make([]byte, joinTo-9), frames, 5); b.add(nil, small, frames, 5) }, 2},
+		{"in time", func(b *backlog) { b.add(nil, small, frames, 5); b.add(nil, small, frames, 5+joinFor) }, 1},
+		{"too late", func(b *backlog) { b.add(nil, small, frames, 5); b.add(nil, small, frames, 6+joinFor) }, 2},
+		{"behind a shared one", func(b *backlog) { b.share(small, nil, frames, 5); b.add(nil, small, frames, 5) }, 2},
+		{"behind a message that may be dropped", func(b *backlog) { b.add(nil, small, message, 5); b.add(nil, small, frames, 5) }, 2},
+		{"a message that may be dropped behind others", func(b *backlog) { b.add(nil, small, frames, 5); b.add(nil, small, message, 5) }, 2},
+		{"messages that may be dropped", func(b *backlog) { b.add(nil, small, message, 5); b.add(nil, small, message, 5) }, 2},
+		{"shared ones", func(b *backlog) { b.share(small, nil, frames, 5); b.share(small, nil, frames, 5) }, 2},
 	} {
 		b := new(backlog)
 		c.do(b)
@@ -150,8 +244,8 @@ func TestBacklogJoins(t *testing.T) {
 	}
 	prepared := append(make([]byte, 0, 100), "prepared"...)
 	b := new(backlog)
-	b.share(prepared, nil, 5)
-	b.add(nil, []byte("!"), 5)
+	b.share(prepared, nil, frames, 5)
+	b.add(nil, []byte("!"), frames, 5)
 	if got := prepared[:9][8]; got != 0 {
 		t.Errorf("%q was written behind a prepared frame", got)
 	}
@@ -162,7 +256,7 @@ func TestBacklogKeepsACopy(t *testing.T) {
 	t.Parallel()
 	head, body := []byte("he"), []byte("llo")
 	b := new(backlog)
-	b.add(head, body, 0)
+	b.add(head, body, frames, 0)
 	copy(head, "xx")
 	copy(body, "xxx")
 	if got := bytes.Join(b.vectors(make([][]byte, 0, 4)), nil); string(got) != "hello" {
@@ -175,7 +269,7 @@ func TestBacklogRecycled(t *testing.T) {
 	t.Parallel()
 	b := new(backlog)
 	for range 5 {
-		b.share(make([]byte, 10), nil, 3)
+		b.share(make([]byte, 10), nil, frames, 3)
 	}
 	b.sent(25)
 	b.recycle()
@@ -194,7 +288,7 @@ func TestBacklogFreesWhatIsSent(t *testing.T) {
 	t.Parallel()
 	b := new(backlog)
 	for range 4 {
-		b.share(make([]byte, 10), nil, 3)
+		b.share(make([]byte, 10), nil, frames, 3)
 	}
 	b.sent(20)
 	for i, s := range b.segments[2:4] {

@@ -8,8 +8,9 @@ import (
 
 // This file sends one message to all connections of an endpoint. Any goroutine runs it.
 
-// Tally is how many connections a message was sent to, queued for, and refused by.
-type Tally struct{ Sent, Queued, Refused int }
+// Tally is how many connections a message was sent to, queued for, refused by, and dropped for: those of
+// each Outcome.
+type Tally struct{ Sent, Queued, Refused, Dropped int }
 
 // Broadcast sends a prepared message to every open connection, and returns when each has it or
 // queues it; slow readers do not slow it down. Where the connections are many, other goroutines help the
@@ -54,6 +55,8 @@ func (t *Tally) count(o Outcome, _ error) {
 		t.Queued++
 	case Refused:
 		t.Refused++
+	case Dropped:
+		t.Dropped++
 	}
 }
 
@@ -61,6 +64,7 @@ func (t *Tally) add(part Tally) {
 	t.Sent += part.Sent
 	t.Queued += part.Queued
 	t.Refused += part.Refused
+	t.Dropped += part.Dropped
 }
 
 // pageOf is a page of a loop's table.

@@ -92,7 +92,7 @@ func (c *Conn) startClose(why Closing) error {
 // sayClose sends a close frame, behind what is queued. Section 5.5.1: nothing is sent after it.
 func (c *Conn) sayClose(code Code, reason string) {
 	var buf [maxControl + 2]byte
-	c.control(appendClose(buf[:0], code, reason))
+	c.say(appendClose(buf[:0], code, reason), farewell)
 	c.state |= stCloseSent
 	c.state &^= stTickOwed
 	c.every = 0
@@ -192,9 +192,15 @@ func (c *Conn) linger(n int) {
 	}
 }
 
-// control sends a control frame or an HTTP answer. These may exceed backlog and budget: each
-// connection by one close frame or answer, as pong sees to its own.
-func (c *Conn) control(frame []byte) {
+// control sends a control frame. These may exceed backlog and budget: each connection by one close frame
+// or HTTP answer, as pong sees to its own.
+func (c *Conn) control(frame []byte) { c.say(frame, frames) }
+
+// answer sends an answer to the handshake, which is no frame.
+func (c *Conn) answer(head []byte) { c.say(head, rest) }
+
+// say sends something that is never dropped, of a kind.
+func (c *Conn) say(frame []byte, kind segmentKind) {
 	if c.state.has(stCloseSent | stDead | stGone) {
 		return
 	}
@@ -209,12 +215,13 @@ func (c *Conn) control(frame []byte) {
 			return
 		}
 	}
-	if c.out == nil {
-		c.out = backlogs.Get().(*backlog)
+	if n > 0 {
+		kind = rest
 	}
-	before := c.out.held
-	c.out.add(nil, frame[n:], c.loop.srv.now())
-	c.loop.srv.outbound.used.Add(int64(c.out.held - before))
+	out := c.ownBacklog()
+	before := out.held
+	out.add(nil, frame[n:], kind, c.loop.srv.now())
+	c.loop.srv.outbound.used.Add(int64(out.held - before))
 	if !c.state.has(stCork) {
 		c.waitWritable()
 	}

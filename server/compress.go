@@ -36,11 +36,19 @@ func (c *Conn) compresses(n int) bool {
 	return c.deflate.out != 0 && n > 0 && n >= c.ep.opts.Compression.MinSize
 }
 
-// takes tells whether a message may be taken, so that none is compressed that is refused anyway.
+// takes tells whether a message is to be compressed now: none that is refused anyway, and none that is
+// going to wait where it may be dropped and others may refer to it (RFC 7692 section 7.2.1). Those go as
+// they are, which is no part of the window.
 func (c *Conn) takes() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.state.has(stCloseSent|stDead|stGone) && (c.out == nil || c.out.held < c.ep.opts.Backlog)
+	switch {
+	case c.state.has(stCloseSent | stDead | stGone):
+		return false
+	case c.deflate.keepOut && c.ep.opts.Overflow.forgets():
+		return !c.waits()
+	}
+	return c.out == nil || c.out.held < c.ep.opts.Backlog
 }
 
 // deflateBuffer has room for the longest frame that is compressed on the heap.
@@ -104,10 +112,11 @@ func (c *Conn) deflateInto(buf []byte, has lease, op ws.OpCode, data []byte, l l
 // sendDeflated sends a compressed frame, and notes what it said. The window's lock is held, if there
 // is one.
 func (c *Conn) sendDeflated(frame, said []byte, l lease) (Outcome, error) {
+	l.bound = c.deflate.keepOut
 	c.mu.Lock()
 	outcome, err := c.sendFrame(nil, frame, l)
 	c.mu.Unlock()
-	if outcome == Refused {
+	if outcome == Refused || outcome == Dropped {
 		return outcome, err
 	}
 	c.loop.stats.deflatedOut.Add(1)
@@ -128,7 +137,7 @@ func (c *Conn) sendPrepared(p *Prepared) (Outcome, error) {
 	}
 	if c.deflate.keepOut {
 		w := c.ext.windows
-		if !w.mu.TryLock() {
+		if !c.takes() || !w.mu.TryLock() {
 			return c.sendPlain(p)
 		}
 		defer w.mu.Unlock()

@@ -177,7 +177,7 @@ func (c *Conn) extra() *extra {
 }
 
 // Send sends a prepared message. It tries the socket at once if nothing waits before it, and
-// otherwise queues the message within Options.Backlog.
+// otherwise queues the message within Options.Backlog; past that, Options.Overflow says what becomes of it.
 //
 // The error is nil unless the outcome is Refused: ErrClosed, or ErrBacklogFull, after which the
 // connection is closed or not as Options.Overflow says.
@@ -219,7 +219,7 @@ func (c *Conn) WriteText(s string) (Outcome, error) {
 }
 
 // Buffered is how many bytes wait in the process for the peer to read. What the kernel holds is
-// not counted.
+// not counted: Waiting asks it too.
 func (c *Conn) Buffered() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -227,6 +227,29 @@ func (c *Conn) Buffered() int {
 		return 0
 	}
 	return c.out.bytes()
+}
+
+// Waiting is how many bytes wait for a peer, by where they are.
+type Waiting struct {
+	Process int // in the process: what the kernel has not taken
+	Unsent  int // in the kernel, which can't send them yet; 0 for a unix socket
+	Unacked int // sent, and not acknowledged; for a unix socket what the peer has not read, and its bookkeeping
+}
+
+// Waiting tells what waits for the peer, here and in the kernel, at a system call or two. What the peer's
+// own kernel has, nobody here knows. It answers ErrClosed when the connection is closed, and the kernel's
+// error if that can't tell.
+func (c *Conn) Waiting() (w Waiting, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state.has(stDead | stGone) { // its number may be another's by now
+		return Waiting{}, ErrClosed
+	}
+	if c.out != nil {
+		w.Process = c.out.bytes()
+	}
+	w.Unsent, w.Unacked, err = netpoll.SendQueue(int(c.fd))
+	return w, err
 }
 
 // SetEvery changes the interval of this connection's ticks, in whole milliseconds, from its next

@@ -10,6 +10,8 @@ type counters struct {
 	messagesIn, messagesOut atomic.Uint64
 	bytesIn, bytesOut       atomic.Uint64
 	refused                 atomic.Uint64
+	droppedNew, droppedOld  atomic.Uint64
+	shed, shedBytes         atomic.Uint64
 	onTime, late, skipped   atomic.Uint64 // ticks
 	pings                   atomic.Uint64
 	lateness                histogram

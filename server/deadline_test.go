@@ -126,7 +126,7 @@ func TestMessageTimeoutHeldUp(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		const timeout = 30 * time.Millisecond
 		j := newJournal()
-		s.Handle("/", j.keep(Options{MessageTimeout: timeout, WriteTimeout: -1, SendBuffer: 4096, Overflow: DropMessage}))
+		s.Handle("/", j.keep(Options{MessageTimeout: timeout, WriteTimeout: -1, SendBuffer: 4096, Overflow: Refuse}))
 		p := openWith(t, serve(t, s), "/", 4096)
 		c := j.want(t, "open").conn
 		message := frame(ws.OpText, "in time")
@@ -153,7 +153,7 @@ func TestIdleIsNotHeldUp(t *testing.T) {
 		const timeout = 40 * time.Millisecond
 		j := newJournal()
 		// The ticks have its place in the wheel come up all the time.
-		s.Handle("/", j.keep(Options{IdleTimeout: timeout, WriteTimeout: -1, SendBuffer: 4096, Overflow: DropMessage,
+		s.Handle("/", j.keep(Options{IdleTimeout: timeout, WriteTimeout: -1, SendBuffer: 4096, Overflow: Refuse,
 			Every: time.Millisecond, OnTick: func(*Conn) {}}))
 		p := openWith(t, serve(t, s), "/", 4096)
 		c := j.want(t, "open").conn

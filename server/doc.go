@@ -24,6 +24,9 @@
 //	decode.go     bytes become messages and control frames, by frame.go and code.go
 //	deliver.go    messages and events reach the handlers
 //	outbound.go   frames go to the socket, or wait in a backlog.go
+//	overflow.go   what becomes of messages when too much waits for one connection; forget.go takes
+//	              them out of its backlog
+//	shed.go       who gives way when too much waits for all connections together
 //	compress.go   what goes out compressed, by deflate.go
 //	decompress.go what comes in compressed, by inflate.go
 //	tick.go       what is due by the clock: ticks and deadlines
@@ -52,7 +55,8 @@
 // # Locks
 //
 // A connection's lock is held for moments, never while a handler runs, and comes before the locks
-// of its loop, of the pool's lanes and of the addresses, which are leaves. An acceptor's lock comes before
+// of its loop and of its loop's ranks, of the pool's lanes and of the addresses, which are leaves. Who has one
+// connection's lock takes that of another only if nobody has it (shed.go). An acceptor's lock comes before
 // the server's, and both before that of the reserve of descriptors, a leaf too. The turn (turn.go) is
 // not a lock: who can't have it leaves a bit behind and goes on.
 package server

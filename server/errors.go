@@ -14,6 +14,9 @@ var (
 	// ErrBacklogFull says that a message was refused because the peer reads too slowly: with it,
 	// more would wait than Options.Backlog or Server.OutboundBudget allows.
 	ErrBacklogFull = errors.New("server: backlog full")
+	// ErrShed is the Err of a Closing whose peer read too slowly when Server.OutboundBudget was spent:
+	// of all connections it was one of those for which most waited, so it gave way to the others.
+	ErrShed = errors.New("server: backlog shed")
 	// ErrBadCode says that a close code must not be sent in a close frame (RFC 6455 section 7.4).
 	ErrBadCode = errors.New("server: close code must not be sent")
 	// ErrBadKind says that a message is of neither kind: text or binary.

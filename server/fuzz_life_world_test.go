@@ -65,7 +65,7 @@ func (w *lifeWorld) handle(setting byte) {
 		o.SendBuffer, o.Backlog = lifeBuffer, 4*lifeBuffer
 	}
 	if setting&tapeDrop != 0 {
-		o.Overflow = DropMessage
+		o.Overflow = Refuse
 	}
 	ep := w.srv.Handle(fmt.Sprint("/", setting), o)
 	if setting&tapePool != 0 {

@@ -149,11 +149,9 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 	if c.state.has(stLinger | stDead) {
 		return false
 	}
-	if n := ep.opts.SendBuffer; n > 0 {
-		netpoll.SetSendBuffer(int(c.fd), n) // a bound that the kernel does not take is no reason to refuse
-	}
+	c.boundKernel(ep)
 	c.shaken() // before the peer knows
-	c.control(answer)
+	c.answer(answer)
 	c.ep, c.deflate = ep, a.deflate
 	c.state |= stOpen
 	c.countOpen()
@@ -174,6 +172,17 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 	return true
 }
 
+// boundKernel bounds what the kernel takes for the peer. A bound that it does not know, as of a unix
+// socket, is no reason to refuse. The lock is held.
+func (c *Conn) boundKernel(ep *Endpoint) {
+	if n := ep.opts.UnsentLowWater; n > 0 {
+		netpoll.SetUnsentLowWater(int(c.fd), n)
+	}
+	if n := ep.opts.SendBuffer; n > 0 {
+		netpoll.SetSendBuffer(int(c.fd), n)
+	}
+}
+
 // refuseNow is refuse for the holder of the turn.
 func (c *Conn) refuseNow(w *worker, r *refusal) {
 	c.mu.Lock()
@@ -191,6 +200,6 @@ func (c *Conn) refuse(r *refusal) {
 	}
 	c.loop.stats.handshakes[r.why()].Add(1)
 	c.conclude(Closing{Cause: BadInput, Code: CodeAbnormal, Err: r})
-	c.control(r.response(time.Now()))
+	c.answer(r.response(time.Now()))
 	c.lastWords()
 }

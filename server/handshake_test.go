@@ -214,7 +214,7 @@ func (p *peer) refusal(method string, want *refusal, headers map[string]string) 
 // comes or that bytes trickle in.
 func TestHandshakeSlow(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
-		s.HandshakeTimeout = 30 * time.Millisecond
+		s.HandshakeTimeout = 250 * time.Millisecond
 		s.Handle("/ws", Options{})
 		addr := serve(t, s)
 		nothing, half := dial(t, addr), dial(t, addr)
@@ -233,7 +233,7 @@ func TestHandshakeSlow(t *testing.T) {
 		// And one who is in time has all the time then.
 		p := open(t, addr, "/ws")
 		start := s.now()
-		await(t, "the timeout is long over", func() bool { return s.now()-start > 60 })
+		await(t, "the timeout is long over", func() bool { return s.now()-start > 500 })
 		p.send(frame(ws.OpPing, "still there"))
 		p.want(ws.OpPong, "still there")
 	})

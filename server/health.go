@@ -53,12 +53,14 @@ func (s *Server) pulse() {
 	defer s.goroutines.Done()
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
+	var sheds shedLog
 	for {
 		select {
 		case <-tick.C:
 			for _, l := range s.loops() {
 				l.ask()
 			}
+			sheds.tell(s)
 		case <-s.ended:
 			return
 		}

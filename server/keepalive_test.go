@@ -279,7 +279,7 @@ func full(t *testing.T, s *Server) (*peer, *Conn, journal) {
 	t.Helper()
 	j := newJournal()
 	s = &Server{Poller: s.Poller, Logger: quiet}
-	s.Handle("/", j.keep(Options{PongTimeout: time.Hour, Keepalive: time.Hour, WriteTimeout: -1, SendBuffer: 4096, Overflow: DropMessage}))
+	s.Handle("/", j.keep(Options{PongTimeout: time.Hour, Keepalive: time.Hour, WriteTimeout: -1, SendBuffer: 4096, Overflow: Refuse}))
 	p := openWith(t, serve(t, s), "/", 4096)
 	c := j.want(t, "open").conn
 	fillUp(c)
@@ -295,7 +295,7 @@ func fillUp(c *Conn) {
 // TestKeepaliveLeavesSlowReaders: while something waits, no ping does.
 func TestKeepaliveLeavesSlowReaders(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
-		_, c, _ := onUnix(t, s, Options{Keepalive: time.Hour, WriteTimeout: -1, SendBuffer: 4096, Overflow: DropMessage})
+		_, c, _ := onUnix(t, s, Options{Keepalive: time.Hour, WriteTimeout: -1, SendBuffer: 4096, Overflow: Refuse})
 		fillUp(c)
 		long := silentFor(c, time.Hour)
 		await(t, "it is left in peace", func() bool { return long.Before(c.heardAt()) })

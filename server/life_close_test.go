@@ -190,7 +190,7 @@ func lifeEndings() map[string]lifeEnding {
 			err:  ErrBacklogFull,
 		},
 		"write timeout": {
-			opts: Options{SendBuffer: 4096, WriteTimeout: 20 * time.Millisecond, Overflow: DropMessage},
+			opts: Options{SendBuffer: 4096, WriteTimeout: 20 * time.Millisecond, Overflow: Refuse},
 			act:  func(_ *testing.T, _ *Server, c *Conn, _ *lifeClient) { lifeFlood(c) },
 			want: Closing{Cause: TooSlow, Code: CodeAbnormal},
 			err:  ErrWriteTimeout,

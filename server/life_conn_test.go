@@ -228,7 +228,7 @@ func TestLifeBroadcastOutcomes(t *testing.T) {
 	t.Parallel()
 	srv := new(Server)
 	handles := make(chan *Conn, 1)
-	ep := srv.Handle("/ws", Options{SendBuffer: 4096, Backlog: 1 << 20, Overflow: DropMessage,
+	ep := srv.Handle("/ws", Options{SendBuffer: 4096, Backlog: 1 << 20, Overflow: Refuse,
 		OnOpen: func(c *Conn, _ *Request) { handles <- c }})
 	addr := lifeServe(t, srv)
 	lifeDial(t, addr, "/ws")

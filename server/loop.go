@@ -29,6 +29,7 @@ type loop struct {
 	beat  atomic.Pointer[beat] // what the loop was asked and did not answer yet, see health.go
 	watch watch
 	stats counters
+	ranks ranks
 }
 
 const (

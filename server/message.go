@@ -128,10 +128,16 @@ const (
 	// Queued: it waits in the process, whole or in part, for the peer to read what came before
 	// (or, while several messages from it are handled in one go, for the last of them: quick answers
 	// leave in one write).
+	//
+	// Where Options.Overflow is DropOldest or KeepLatest, it may yet make way for later ones. Elsewhere it
+	// is sent unless the connection ends.
 	Queued
+	// Dropped: the peer reads too slowly, and the endpoint wants the message forgotten. Nothing of it will
+	// be sent, and the connection goes on.
+	Dropped
 )
 
 // String names the outcome.
 func (o Outcome) String() string {
-	return [...]string{"refused", "sent", "queued"}[o]
+	return [...]string{"refused", "sent", "queued", "dropped"}[o]
 }

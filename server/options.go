@@ -29,6 +29,9 @@ const (
 	defaultMessageTimeout = time.Minute
 	defaultWriteTimeout   = 10 * time.Second
 	defaultBacklog        = 1 << 20
+	// defaultUnsentLowWater is what keeps a peer busy until the loop comes round: a millisecond's worth at
+	// a gigabit. Without it the kernel takes 4 MiB for one that does not read.
+	defaultUnsentLowWater = 128 << 10
 	// defaultKeepalive is less than the minute after which proxies and address translators forget a
 	// silent connection, pings at the latest then included. A million silent connections are thereby
 	// pinged about 23,000 times a second; those that are ticked are not.
@@ -72,16 +75,6 @@ const (
 	maxRate, maxBurst = 1_000_000, 1 << 30
 	// maxTimer is the longest interval or timeout that the wheel can hold.
 	maxTimer = 20 * 24 * time.Hour
-)
-
-// Overflow is what an endpoint does when a connection's backlog is full.
-type Overflow uint8
-
-const (
-	// CloseSlow closes the connection with 1013 (try again later).
-	CloseSlow Overflow = iota
-	// DropMessage refuses the new message and keeps the connection.
-	DropMessage
 )
 
 // Options are the handlers of an endpoint and the limits that they run under. The zero value takes
@@ -143,19 +136,26 @@ type Options struct {
 	// came for so long after a ping. So a peer that is cut off while nothing is under way is gone within
 	// Keepalive and PongTimeout, and else within Server.UserTimeout. 0 is 20 s.
 	PongTimeout time.Duration
-	// WriteTimeout ends a connection when the oldest byte that waits for it in the process has
-	// waited for so long. The kernel takes megabytes for a peer that does not read before anything
-	// waits here; SendBuffer and Server.UserTimeout bound that part. 0 is 10 s; negative is never.
+	// WriteTimeout ends a connection when something has waited for it in the process for so long and the
+	// kernel took nothing of it, or not all of what waited first. Nothing waits here before the kernel has
+	// what it takes: UnsentLowWater and SendBuffer bound that. 0 is 10 s; negative is never.
 	WriteTimeout time.Duration
-	// SendBuffer bounds what the kernel holds for a peer, in bytes (SO_SNDBUF). 0 leaves it to
-	// the kernel, which tunes it up to megabytes.
+	// UnsentLowWater bounds the bytes that the kernel takes for a peer and can't send yet, because the
+	// peer's own buffers are full or the network is slow (TCP_NOTSENT_LOWAT): so what waits, waits here,
+	// where Backlog counts it and Overflow has its say. The kernel goes past it by a packet or two, of up to
+	// 64 KiB each. Too little of it makes for more, shorter writes of long messages. 0 is 128 KiB;
+	// negative is none, and then the kernel takes megabytes. Unix sockets have no such bound.
+	UnsentLowWater int
+	// SendBuffer bounds all that the kernel holds for a peer, sent and not acknowledged or not sent, in bytes
+	// (SO_SNDBUF); the kernel doubles it, to make up for its own bookkeeping. It bounds how fast a far away peer can be sent
+	// to, which UnsentLowWater does not. 0 leaves it to the kernel, which tunes it up to megabytes.
 	SendBuffer int
 	// Backlog bounds what waits for one connection in the process, in bytes, but for one message
 	// of any size that is taken while nothing waits. 0 is 1 MiB. While
 	// more than half of it waits, the connection is not read: a peer that does not read its
 	// answers is not asked for more questions.
 	Backlog int
-	// Overflow says what a full backlog does.
+	// Overflow says what a full backlog does. The zero value closes the connection.
 	Overflow Overflow
 
 	// Origins are further origins whose pages may connect, beside the server's own (the origin
@@ -194,7 +194,7 @@ type Compression struct {
 
 // Bound is the most memory, in bytes, that one connection can make the server hold, whatever its peer
 // does: what it sent, what waits for it, and its windows. It holds while the program sends no message
-// longer than Backlog. What the kernel holds comes beside it (SendBuffer), and what all connections
+// longer than Backlog. What the kernel holds comes beside it (UnsentLowWater, SendBuffer), and what all connections
 // hold together is bounded by Server.InboundBudget, OutboundBudget and WindowBudget.
 func (o Options) Bound() int64 {
 	o, _, err := o.withDefaults()
@@ -203,6 +203,9 @@ func (o Options) Bound() int64 {
 	}
 	const connection = 1 << 10 // the record, what is kept of the stream, and a control frame or two
 	n := connection + int64(o.MaxMessage) + 2*readBuffer + int64(o.Backlog)
+	if o.Overflow.forgets() {
+		n += int64(o.Backlog) // the newest message is taken beside the one that has begun
+	}
 	if c := o.Compression; c.Enabled {
 		n += mostOnWire(int64(o.MaxMessage), true) + chargeStep // beside what it inflates to
 		if c.ContextTakeover {
@@ -239,6 +242,7 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	o.MessageTimeout = orDefault(o.MessageTimeout, defaultMessageTimeout)
 	o.WriteTimeout = orDefault(o.WriteTimeout, defaultWriteTimeout)
 	o.Backlog = orDefault(o.Backlog, defaultBacklog)
+	o.UnsentLowWater = orDefault(o.UnsentLowWater, defaultUnsentLowWater)
 	o.Keepalive = orDefault(o.Keepalive, defaultKeepalive)
 	o.PongTimeout = orDefault(o.PongTimeout, defaultPongTimeout)
 	if o.MaxMessage < 0 || o.Backlog < 0 || o.SendBuffer < 0 || o.Every < 0 || o.IdleTimeout < 0 || o.PongTimeout < 0 {
@@ -246,6 +250,9 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	}
 	if int64(o.MaxMessage) > maxMaxMessage {
 		return o, nil, fmt.Errorf("server: MaxMessage of more than %d bytes", int64(maxMaxMessage))
+	}
+	if o.Overflow >= overflows {
+		return o, nil, fmt.Errorf("server: Overflow of %d is none", o.Overflow)
 	}
 	if err := checkEvery(o.Every); err != nil {
 		return o, nil, err

@@ -56,11 +56,11 @@ func (c *Conn) sendFrame(head, body []byte, l lease) (Outcome, error) {
 		return Refused, ErrClosed
 	}
 	size := len(head) + len(body)
-	if c.state.has(stCork) && !c.loop.srv.outbound.hasFairRoom(int64(size+frameCost), int64(c.heldOut())) {
+	if c.state.has(stCork) && !c.loop.srv.outbound.hasRoom(int64(size+frameCost)) {
 		c.state &^= stCork // what only the cork keeps must not be refused for want of room to wait
 		c.flush()
 	}
-	if c.full(size) {
+	if c.full(size) && !c.makeRoom(size, l) {
 		return c.overflow()
 	}
 	n := 0
@@ -81,16 +81,6 @@ func (c *Conn) sendFrame(head, body []byte, l lease) (Outcome, error) {
 	return outcome, err
 }
 
-// full tells whether a frame of so many bytes is one too many. One is always taken while nothing
-// waits, or a message longer than the backlog could never be sent.
-func (c *Conn) full(size int) bool {
-	over := func() bool { return c.out != nil && c.out.held+size > c.ep.opts.Backlog }
-	if over() && c.state.has(stCork) && !c.state.has(stWriting) {
-		c.flush() // it is only the cork that made it wait
-	}
-	return over()
-}
-
 func (c *Conn) transmit(head, body []byte) (int, error) {
 	if len(head) == 0 {
 		return c.send(body)
@@ -98,39 +88,46 @@ func (c *Conn) transmit(head, body []byte) (int, error) {
 	return c.sendv([][]byte{head, body})
 }
 
-// hold queues what the kernel did not take of a frame. When the process-wide budget has no more for
-// this connection, the frame is refused; one that is torn already takes its connection with it, as
-// nothing lawful could follow it.
+// hold queues what the kernel did not take of a frame. When the process-wide budget has no more and
+// nobody else is to give way, the frame is not taken; one that is torn already takes its connection with
+// it, as nothing lawful could follow it.
 func (c *Conn) hold(head, body []byte, l lease, torn bool) (Outcome, error) {
 	most := len(head) + len(body) + frameCost
-	if !c.loop.srv.outbound.takeFair(int64(most), int64(c.heldOut())) {
-		if torn {
-			c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrBacklogFull})
-			c.nudge()
-		}
-		return c.overflow()
+	if !c.afford(most) {
+		return c.unaffordable(torn)
 	}
-	if c.out == nil {
-		c.out = backlogs.Get().(*backlog)
-	}
-	before := c.out.held
-	c.out.put(head, body, l, c.loop.srv.now())
-	c.loop.srv.outbound.give(int64(most - (c.out.held - before)))
-	if !c.state.has(stCork) {
+	out := c.ownBacklog()
+	before := out.held
+	out.put(head, body, l, c.kindOf(l, torn), c.loop.srv.now())
+	c.loop.srv.outbound.give(int64(most - (out.held - before)))
+	switch {
+	case !c.state.has(stCork):
 		c.waitWritable()
-	} else if c.out.held >= corkBytes && !c.state.has(stWriting) {
+	case c.state.has(stWriting):
+		c.weigh()
+	case out.held >= corkBytes:
 		c.flush()
 	}
 	return Queued, nil
 }
 
-// overflow refuses a message, and does what the endpoint wants done about a reader so slow.
-func (c *Conn) overflow() (Outcome, error) {
-	c.loop.stats.refused.Add(1)
-	if c.ep.opts.Overflow == CloseSlow {
-		c.startClose(Closing{Cause: TooSlow, Code: CodeTryAgain, Reason: "backlog full", Err: ErrBacklogFull})
+// kindOf is what becomes of a frame that waits.
+func (c *Conn) kindOf(l lease, torn bool) segmentKind {
+	switch {
+	case torn:
+		return rest
+	case c.ep.opts.Overflow.forgets() && !l.bound:
+		return message
 	}
-	return Refused, ErrBacklogFull
+	return frames
+}
+
+func (c *Conn) ownBacklog() *backlog {
+	if c.out == nil {
+		c.out = backlogs.Get().(*backlog)
+		c.out.rank.conn = c
+	}
+	return c.out
 }
 
 // waitWritable asks the poller to tell when there is room. It is asked only while something waits:
@@ -143,6 +140,7 @@ func (c *Conn) waitWritable() {
 			return
 		}
 	}
+	c.weigh()
 	c.placeSooner()
 }
 
@@ -188,6 +186,7 @@ func (c *Conn) noteTaken(waited bool, held int) {
 // flushed runs when nothing waits any more.
 func (c *Conn) flushed() {
 	ping, pinged := c.out.ping, c.out.pinged
+	c.unrank()
 	c.out.recycle()
 	c.out = nil
 	if c.state.has(stWriting) {
@@ -222,6 +221,7 @@ func (c *Conn) setCork(in bool) {
 func (c *Conn) dropBacklog() {
 	if c.out != nil {
 		c.loop.srv.outbound.give(int64(c.out.held))
+		c.unrank()
 		c.out.recycle()
 		c.out = nil
 	}
@@ -230,13 +230,14 @@ func (c *Conn) dropBacklog() {
 // waits tells whether something waits for the peer, and not for the end of a handler only.
 func (c *Conn) waits() bool { return c.out != nil && (!c.state.has(stCork) || c.state.has(stWriting)) }
 
-// congested tells that so much waits that the peer is not to be read: half of its backlog, or half of
-// what it may have of what all peers share.
+// congested tells that so much waits that the peer is not to be read: half of its backlog, or so much
+// that it would have to give way before its next answers could wait too.
 func (c *Conn) congested() bool {
 	if c.out == nil || c.ep == nil {
 		return false
 	}
-	return c.out.held > c.ep.opts.Backlog/2 || c.waits() && !c.loop.srv.outbound.hasRoom(2*int64(c.out.held))
+	return c.out.held > c.ep.opts.Backlog/2 ||
+		c.waits() && !c.loop.srv.outbound.hasRoom(2*int64(c.out.held)) && c.loop.srv.amongWorst(c.out.held)
 }
 
 func (c *Conn) countOut(n int) {

@@ -62,7 +62,7 @@ func sendNumbered(t *testing.T, c *Conn, i, size int) (Outcome, error) {
 // TestOutboundOutcomes: for a peer that does not read, messages are sent, then queued, then refused.
 // When it reads again it gets all that was accepted, in order.
 func TestOutboundOutcomes(t *testing.T) {
-	for name, overflow := range map[string]Overflow{"close": CloseSlow, "drop": DropMessage} {
+	for name, overflow := range map[string]Overflow{"close": CloseSlow, "refuse": Refuse} {
 		t.Run(name, func(t *testing.T) {
 			onPollers(t, func(t *testing.T, s *Server) {
 				const backlog = 100_000
@@ -91,7 +91,7 @@ func TestOutboundOutcomes(t *testing.T) {
 					t.Errorf("%v, and %d bytes wait", count, c.Buffered())
 				}
 				_, err := c.Write(Binary, make([]byte, backlog))
-				if want := map[Overflow]error{CloseSlow: ErrClosed, DropMessage: ErrBacklogFull}[overflow]; err != want {
+				if want := map[Overflow]error{CloseSlow: ErrClosed, Refuse: ErrBacklogFull}[overflow]; err != want {
 					t.Errorf("the next message: %v, want %v", err, want)
 				}
 				for _, m := range accepted {
@@ -125,7 +125,7 @@ func TestOutboundOutcomes(t *testing.T) {
 func TestOutboundIntegrity(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		const messages = 600
-		p, c, _ := slowPeer(t, s, Options{Backlog: 200_000, Overflow: DropMessage})
+		p, c, _ := slowPeer(t, s, Options{Backlog: 200_000, Overflow: Refuse})
 		sizes := []int{8, 125, 126, shareFrom - 5, shareFrom, joinTo - 4, joinTo, joinTo + 1, 65535, 65536}
 		sizeOf := func(i int) int {
 			random := rand.New(rand.NewPCG(uint64(i), 1))
@@ -210,60 +210,6 @@ func TestOutboundCorkIsNoTimeout(t *testing.T) {
 			t.Error(err)
 		}
 		p.want(ws.OpText, "three")
-	})
-}
-
-// TestInvariant3Outbound: what waits for all peers together is bounded by the budget. One message too
-// many is refused, and its connection told 1013; one that is torn by then is the end of its
-// connection.
-func TestInvariant3Outbound(t *testing.T) {
-	onPollers(t, func(t *testing.T, s *Server) {
-		s.OutboundBudget = 400_000 // what one has must be left for the others
-		j := newJournal()
-		s.Handle("/", j.keep(Options{Backlog: 1 << 20, SendBuffer: smallBuffer}))
-		addr := serve(t, s)
-		var peers []*peer
-		var conns []*Conn
-		for range 3 {
-			peers = append(peers, openWith(t, addr, "/", smallBuffer))
-			conns = append(conns, j.want(t, "open").conn)
-		}
-		greedy, modest, torn := conns[0], conns[1], conns[2]
-		// The peers' kernels may yet take some, so what waits is made so much that something stays.
-		for modest.Buffered() < 20_000 {
-			fill(t, modest)
-		}
-		for greedy.Buffered() < 140_000 {
-			fill(t, greedy)
-		}
-		used := func() int64 { return s.Stats().OutboundHeld }
-		if used() > s.OutboundBudget || used() < int64(greedy.Buffered()+modest.Buffered()) {
-			t.Errorf("%d of the budget used", used())
-		}
-		if outcome, err := modest.Write(Binary, make([]byte, 200_000)); outcome != Refused || err != ErrBacklogFull {
-			t.Errorf("over the budget: %v, error %v", outcome, err)
-		}
-		if outcome, err := torn.Write(Binary, make([]byte, 200_000)); outcome != Refused || err != ErrBacklogFull {
-			t.Errorf("torn and over the budget: %v, error %v", outcome, err)
-		}
-		j.wantClose(t, Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrBacklogFull})
-		gone(t, torn)
-		if used() > s.OutboundBudget {
-			t.Errorf("%d of the budget used", used())
-		}
-		if st := s.Stats(); st.Refused != 2 {
-			t.Errorf("%d refused, want 2", st.Refused)
-		}
-		h, _ := peers[1].frame()
-		for h.OpCode == ws.OpBinary {
-			h, _ = peers[1].frame()
-		}
-		peers[1].send(closeFrame(CodeTryAgain, ""))
-		peers[1].wantEnd()
-		j.wantClose(t, Closing{Cause: TooSlow, Code: CodeTryAgain, Reason: "backlog full", Err: ErrBacklogFull})
-		must(t, peers[0].conn.Close())
-		j.want(t, "close")
-		await(t, "all of the budget is given back", func() bool { return used() == 0 })
 	})
 }
 

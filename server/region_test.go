@@ -79,7 +79,7 @@ func TestRegionConsumed(t *testing.T) {
 	defer r.release()
 	body := append(r.mem[100:100], noise(written)...)
 	b := new(backlog)
-	b.share(body, r, 0)
+	b.share(body, r, frames, 0)
 	defer b.recycle()
 	b.sent(written / 2)
 	if has := resident(t, r); has < written {

@@ -93,9 +93,10 @@ type Server struct {
 	// together, and one connection to as much as is left for all others. A handshake over it is told
 	// 503, and a message over it closes its connection with 1013. 0 is 256 MiB.
 	InboundBudget int64
-	// OutboundBudget bounds, in bytes, all that waits in the process for peers to read, and one
-	// connection to as much as is left for all others: those that have most waiting are refused more
-	// first. 0 is 256 MiB.
+	// OutboundBudget bounds, in bytes, all that waits in the process for peers to read. When it is spent,
+	// those give way for which most waits, give or take a factor of two, and the others never notice:
+	// where Options.Overflow forgets, the older half of their messages; elsewhere they are closed with 1013,
+	// and what waits for them is dropped. 0 is 256 MiB.
 	OutboundBudget int64
 	// WindowBudget bounds, in bytes, the windows of all connections with Compression.ContextTakeover.
 	// When it is spent, further connections are agreed with without context takeover. 0 is 256 MiB.

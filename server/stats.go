@@ -36,6 +36,8 @@ type Stats struct {
 	MessagesIn  uint64 // whole messages from peers
 	MessagesOut uint64 // frames taken for peers, sent or queued
 	Refused     uint64 // messages refused for a full backlog
+	DroppedNew  uint64 // messages forgotten for a full backlog before they were taken
+	DroppedOld  uint64 // of MessagesOut, those that waited, and were forgotten for the sake of later ones
 	BytesIn     uint64 // read from peers
 	BytesOut    uint64 // of the frames taken for peers
 
@@ -56,8 +58,13 @@ type Stats struct {
 	InboundLimit  int64 // Server.InboundBudget, as it is in force
 	OutboundHeld  int64 // now: bytes that wait for peers, in the process
 	OutboundLimit int64 // Server.OutboundBudget
-	WindowsHeld   int64 // now: bytes reserved for windows of compression
-	WindowsLimit  int64 // Server.WindowBudget
+	Slow          int   // now: connections for which a KiB waits in the process, or more
+
+	Shed      uint64 // times that a connection gave way to others, because OutboundBudget was spent
+	ShedBytes uint64 // what it had waiting, and has not any more
+
+	WindowsHeld  int64 // now: bytes reserved for windows of compression
+	WindowsLimit int64 // Server.WindowBudget
 
 	Handlers    Lane   // now: the pool's share for open and message handlers
 	TickLane    Lane   // now: its share for ticks
@@ -150,6 +157,7 @@ func (s *Server) Stats() Stats {
 	for _, l := range loops {
 		st.add(&l.stats)
 		st.RunQueue += l.waiting()
+		st.Slow += int(l.ranks.n.Load())
 		st.LoopStalled = max(st.LoopStalled, l.stalled())
 	}
 	st.Handshakes, st.Closed = sum(st.RefusedBy[:]), sum(st.ClosedByCause[:])
@@ -193,7 +201,8 @@ func (st *Stats) add(c *counters) {
 		{&st.MessagesIn, &c.messagesIn}, {&st.MessagesOut, &c.messagesOut},
 		{&st.BytesIn, &c.bytesIn}, {&st.BytesOut, &c.bytesOut},
 		{&st.Skipped, &c.skipped}, {&st.Pings, &c.pings},
-		{&st.Refused, &c.refused}, {&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
+		{&st.Refused, &c.refused}, {&st.DroppedNew, &c.droppedNew}, {&st.DroppedOld, &c.droppedOld},
+		{&st.Shed, &c.shed}, {&st.ShedBytes, &c.shedBytes}, {&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
 		{&st.DeflatedIn, &c.deflatedIn}, {&st.DeflatedOut, &c.deflatedOut},
 		{&st.InflatedIn, &c.saidIn}, {&st.InflatedOut, &c.saidOut}, {&st.DeflateSkipped, &c.deflateSkipped},
 	} {

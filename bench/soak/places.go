@@ -29,7 +29,7 @@ const (
 var places = []*place{
 	{path: "/plain", options: server.Options{Backlog: 512 << 10, SendBuffer: 64 << 10}},
 	{path: "/ticked", options: server.Options{Every: tickEvery, Backlog: 256 << 10, SendBuffer: 32 << 10}},
-	{path: "/lossy", lossy: true, options: server.Options{Every: tickEvery / 2, Backlog: 96 << 10, SendBuffer: 16 << 10, Overflow: server.DropMessage}},
+	{path: "/lossy", lossy: true, options: server.Options{Every: tickEvery / 2, Backlog: 96 << 10, SendBuffer: 16 << 10, Overflow: server.Refuse}},
 	{path: "/deflated", options: server.Options{Every: tickEvery, Compression: server.Compression{Enabled: true, MinSize: 64}}},
 	{path: "/context", options: server.Options{Every: tickEvery, Compression: server.Compression{Enabled: true, ContextTakeover: true, WindowBits: 12}}},
 	{path: "/working", options: server.Options{Every: tickEvery, SendBuffer: 32 << 10}},

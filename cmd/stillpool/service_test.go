@@ -205,15 +205,20 @@ func TestSecondSignalEndsAtOnceWithTheProfileWhole(t *testing.T) {
 func TestDrainDelay(t *testing.T) {
 	p := startChild(t, "--drain-delay", "24h", "--every", "10ms", "--admin", "0")
 	ready := adminURL(t, p.log) + "/readyz"
-	p.Process.Signal(syscall.SIGTERM)
-	for start := time.Now(); ; {
-		if status, _ := get(t, ready); status == http.StatusServiceUnavailable {
-			break
-		}
-		if time.Since(start) > patience {
-			t.Fatal("it is ready still")
+	awaitStatus := func(want int) {
+		t.Helper()
+		for start := time.Now(); ; {
+			if status, _ := get(t, ready); status == want {
+				return
+			}
+			if time.Since(start) > patience {
+				t.Fatalf("/readyz does not become %d", want)
+			}
 		}
 	}
+	awaitStatus(http.StatusOK) // a signal before it listens ends it at once
+	p.Process.Signal(syscall.SIGTERM)
+	awaitStatus(http.StatusServiceUnavailable)
 	conn := mustDial(t, "ws://"+p.url+"/ws")
 	hear(t, conn)
 	p.Process.Signal(syscall.SIGTERM)

@@ -103,6 +103,11 @@ var families = []family{
 	counter("messages_received_total", "Whole messages from peers.", func(r *reading) uint64 { return r.MessagesIn }),
 	counter("messages_sent_total", "Messages taken for peers, sent or queued.", func(r *reading) uint64 { return r.MessagesOut }),
 	counter("messages_refused_total", "Messages that a full backlog refused.", func(r *reading) uint64 { return r.Refused }),
+	{"messages_dropped_total", "Messages that a full backlog had forgotten: new ones, or old ones that waited.", prometheus.CounterValue, "age",
+		func(r *reading, add func(float64, ...string)) {
+			add(float64(r.DroppedNew), "new")
+			add(float64(r.DroppedOld), "old")
+		}},
 	counter("received_bytes_total", "Bytes read from peers.", func(r *reading) uint64 { return r.BytesIn }),
 	counter("sent_bytes_total", "Bytes of the frames taken for peers.", func(r *reading) uint64 { return r.BytesOut }),
 	counter("compressed_messages_received_total", "Messages that came compressed.", func(r *reading) uint64 { return r.DeflatedIn }),
@@ -130,6 +135,10 @@ var families = []family{
 			add(float64(r.OutboundLimit), "outbound")
 			add(float64(r.WindowsLimit), "windows")
 		}},
+
+	gauge("slow_connections", "Connections now for which a KiB waits in the process, or more.", func(r *reading) int { return r.Slow }),
+	counter("backlogs_shed_total", "Times that a connection gave way to others, because the outbound budget was spent.", func(r *reading) uint64 { return r.Shed }),
+	counter("shed_bytes_total", "Bytes that those had waiting, and have not any more.", func(r *reading) uint64 { return r.ShedBytes }),
 
 	{"workers_busy", "Goroutines of the pool that work now, by their share of it.", prometheus.GaugeValue, "lane",
 		lanes(func(l server.Lane) int { return l.Running })},

@@ -152,6 +152,7 @@ func TestValues(t *testing.T) {
 		Endpoints:   []server.EndpointStats{{Path: "/ws", Open: 19, HandedOver: true}, {Path: "/echo", Open: 20}},
 	}
 	st.RefusedBy[server.RefusedOrigin], st.ClosedByCause[server.TooSlow] = 21, 22
+	st.DroppedNew, st.DroppedOld, st.Slow, st.Shed, st.ShedBytes = 25, 26, 27, 28, 29
 	st.ClosedByCode[server.Code(1001).Class()], st.ClosedByCode[server.PrivateCodes] = 23, 24
 	got := values(t, newCollector(still(st), prometheus.Labels{"server": "a"}))
 	for name, want := range map[string]float64{
@@ -172,6 +173,8 @@ func TestValues(t *testing.T) {
 		"endpoint_handed_over endpoint=/ws server=a":      1,
 		"endpoint_handed_over endpoint=/echo server=a":    0,
 		"handshakes_refused_total reason=origin server=a": 21, "connections_closed_total cause=too slow server=a": 22,
+		"messages_dropped_total age=new server=a": 25, "messages_dropped_total age=old server=a": 26, "slow_connections server=a": 27,
+		"backlogs_shed_total server=a": 28, "shed_bytes_total server=a": 29,
 		"close_codes_total code=1001 server=a": 23, "close_codes_total code=private 4000-4999 server=a": 24,
 	} {
 		if v, ok := got["stillpool_"+name]; !ok || v != want {
@@ -248,7 +251,7 @@ func TestLint(t *testing.T) {
 		}
 	}
 	slices.Sort(labels)
-	if got, want := slices.Compact(labels), []string{"budget", "cause", "code", "endpoint", "lane", "outcome", "reason", "state"}; !slices.Equal(got, want) {
+	if got, want := slices.Compact(labels), []string{"age", "budget", "cause", "code", "endpoint", "lane", "outcome", "reason", "state"}; !slices.Equal(got, want) {
 		t.Errorf("labels %v, want %v", got, want)
 	}
 }
