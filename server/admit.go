@@ -167,8 +167,8 @@ func (s *Server) turnOut(c *Conn, by limit) {
 	c.mu.Unlock()
 	s.turnedAway(by)
 	c.loop.stats.handshakes[limitWords[by].why()].Add(1)
+	s.left() // before the peer knows
 	s.spares.turnOut(int(c.fd), limitWords[by])
-	s.left()
 }
 
 // shaken notes that the handshake is over. The lock is held.

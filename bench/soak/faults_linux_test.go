@@ -67,7 +67,13 @@ const leakyMemory = "leaks memory"
 var faults = map[string]fault{
 	"": {},
 	"drops": sending(func(*guest, server.Kind, []byte) (server.Outcome, error) { return server.Queued, nil },
-		odd, "the client has not heard all that was accepted"),
+		odd, "the client has not heard all that was accepted", "the client has not heard the last that was accepted"),
+	"forgets the last": {ways{send: func(g *guest, kind server.Kind, data []byte) (server.Outcome, error) {
+		if g.room.forgets() {
+			return server.Queued, nil
+		}
+		return g.write(kind, data)
+	}}, []string{"the client has not heard the last that was accepted"}},
 	"refuses and sends": sending(func(g *guest, kind server.Kind, data []byte) (server.Outcome, error) {
 		g.write(kind, data)
 		return server.Refused, server.ErrBacklogFull
@@ -99,7 +105,7 @@ var faults = map[string]fault{
 	"contradicts itself": sending(func(g *guest, kind server.Kind, data []byte) (server.Outcome, error) {
 		g.write(kind, data)
 		return server.Refused, nil
-	}, "a send that was not sent, nor queued, nor refused for a reason"),
+	}, "a send that was not sent, queued or dropped, nor refused for a reason"),
 	"misses broadcasts": {ways{all: func(r *room, p *server.Prepared) server.Tally {
 		if r.begun.Load()%2 == 0 {
 			return server.Tally{}

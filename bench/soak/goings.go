@@ -36,8 +36,9 @@ var goings = []*thing{
 	{name: "be closed in order from another goroutine", weight: 2, do: asking(wishCloseAside, way{"asked to close", []server.Cause{server.ClosedLocally}, server.CodeTryAgain, true})},
 	{name: "be panicked at while much waits", weight: 1, at: []string{"/working"}, do: behindMuch(wishPanic, way{"panic behind much", []server.Cause{server.Panicked}, server.CodeInternal, true})},
 	{name: "be closed in order while much waits", weight: 1, at: []string{"/working"}, do: behindMuch(wishClose, way{"asked to close behind much", []server.Cause{server.ClosedLocally}, server.CodeGoingAway, true})},
+	{name: "be closed in order while old messages make way", weight: 2, at: []string{"/old-dropped", "/latest-kept"}, do: (*life).amidForgetting},
 	{name: "be cut off from another goroutine", weight: 2, do: asking(wishCut, way{"asked to cut", []server.Cause{server.ClosedLocally}, server.CodeAbnormal, true})},
-	{name: "read nothing until given up", weight: 2, at: []string{"/plain", "/ticked", "/lossy", "/hurried"}, do: (*life).beGivenUp},
+	{name: "read nothing until given up", weight: 4, at: []string{"/plain", "/ticked", "/refusing", "/new-dropped", "/old-dropped", "/latest-kept", "/hurried"}, do: (*life).beGivenUp},
 	{name: "be silent until given up", weight: 2, at: []string{"/hurried"}, do: func(l *life) error {
 		// What was said last may have met the server's goodbye.
 		l.goBy(way{"silent", []server.Cause{server.Idle}, server.CodeGoingAway, false})
@@ -110,6 +111,15 @@ func behindMuch(wish byte, w way) func(*life) error {
 		}
 		return asking(wish, w)(l)
 	}
+}
+
+// amidForgetting has the connection closed right after more was said than may wait.
+func (l *life) amidForgetting() error {
+	l.stall(time.Second/4 + l.upTo(time.Second/4))
+	if err := l.say(wishAnswers, answersArg(24, 17), 0, true); err != nil {
+		return err
+	}
+	return asking(wishClose, way{"asked to close amid forgetting", []server.Cause{server.ClosedLocally}, server.CodeGoingAway, true})(l)
 }
 
 // closeInOrder says one of the codes that a client may say, or none.

@@ -157,17 +157,20 @@ func (g *guest) pass(l label, send func() (server.Outcome, error)) (accepted boo
 	done := g.room.done.Load() // these were for this connection too, if it is still open then
 	outcome, err := send()
 	switch {
-	case outcome != server.Refused && err == nil:
+	case outcome == server.Dropped && err == nil:
+		g.rec.Dropped++
+		g.house.dropped.Add(1)
+	case (outcome == server.Sent || outcome == server.Queued) && err == nil:
 		g.rec.AllTo = done
 		g.rec.Accepted++
-		g.rec.Chain = g.rec.Chain.with(l)
+		g.rec.Chain, g.rec.Last = g.rec.Chain.with(l), chain(0).with(l)
 		g.house.out.Add(1)
 		return true
 	case outcome == server.Refused && errors.Is(err, server.ErrBacklogFull):
 		g.rec.Refused++
 		g.house.refused.Add(1)
 	case outcome != server.Refused || !errors.Is(err, server.ErrClosed):
-		g.house.found("a send that was not sent, nor queued, nor refused for a reason", "%s: %v, %v", g, outcome, err)
+		g.house.found("a send that was not sent, queued or dropped, nor refused for a reason", "%s: %v, %v", g, outcome, err)
 	}
 	return false
 }

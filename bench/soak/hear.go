@@ -14,9 +14,12 @@ type account struct {
 	got   uint32 // messages, broadcasts left out
 	chain chain  // of those
 	seq   uint32 // next of the server's own
+	last  chain  // of the last one by itself
 	all   span   // of broadcasts
-	echo  uint32 // next of its own that may come back
-	pong  uint32 // the last ping that was answered
+	// allLast: the last that came was a broadcast.
+	allLast bool
+	echo    uint32 // next of its own that may come back
+	pong    uint32 // the last ping that was answered
 
 	closed bool // a close frame came
 	code   ws.StatusCode
@@ -148,12 +151,12 @@ func (l *life) message(h ws.Header, p []byte) {
 		return
 	}
 	l.heard.got++
-	l.heard.chain = l.heard.chain.with(m)
+	l.heard.chain, l.heard.last, l.heard.allLast = l.heard.chain.with(m), chain(0).with(m), false
 	switch {
 	case m.maker == byServer && m.of != l.sent.number, m.maker != byServer && m.maker != byClient, m.maker == byClient && m.of != l.sent.number && m.wish != wishPassOn:
 		l.found("the client heard a message for somebody else", "%+v", m)
 	case m.maker == byServer:
-		l.inOrder(m, &l.heard.seq, m.seq == l.heard.seq)
+		l.inOrder(m, &l.heard.seq, m.seq == l.heard.seq || m.seq > l.heard.seq && l.place.forgets())
 	case m.of == l.sent.number && m.wish != wishPassOn:
 		l.inOrder(m, &l.heard.echo, m.seq >= l.heard.echo)
 	}
@@ -168,8 +171,9 @@ func (l *life) inOrder(m label, next *uint32, fits bool) {
 
 // forAll takes a broadcast. Where messages may be refused there may be gaps.
 func (l *life) forAll(m label) {
+	l.heard.allLast = true
 	a := &l.heard.all
-	fits := *a == span{} || m.seq == a.to || m.seq > a.to && l.place.lossy
+	fits := *a == span{} || m.seq == a.to || m.seq > a.to && l.place.lossy()
 	if m.of != l.place.number() || !fits {
 		l.found("the client heard a broadcast out of its order, or of another place", "%+v after %+v", m, *a)
 	}

@@ -18,6 +18,8 @@ type judge struct {
 	lives   map[uint32]outcome // that have no record yet
 	records map[uint32]record  // that have no life yet
 	judged  int64
+	// forgotten is what was accepted and made way for what came later, of those that heard everything else.
+	forgotten int64
 }
 
 func newJudge() *judge {
@@ -110,10 +112,20 @@ func (j *judge) holdSaid(o outcome, r record, expected bool) {
 	}
 }
 
-// holdHeard compares what the server has said. A close frame comes behind everything that was accepted.
+// holdHeard compares what the server has said. A close frame comes behind everything that was accepted, and
+// that has all arrived then; where messages may be forgotten, at least the last one that was accepted, unless a
+// broadcast came behind it.
 func (j *judge) holdHeard(o outcome, r record) {
 	h := o.heard
 	switch {
+	case o.place.forgets() && h.closed && h.got <= r.Accepted:
+		j.mu.Lock()
+		j.forgotten += int64(r.Accepted - h.got)
+		j.mu.Unlock()
+		if h.last != r.Last && !h.allLast {
+			j.found("the client has not heard the last that was accepted", "%s", o)
+		}
+	case o.place.forgets() && h.got <= r.Accepted:
 	case h.got > r.Accepted:
 		j.found("the client heard more than was said", "%s: %d of %d", o, h.got, r.Accepted)
 	case h.closed && h.got < r.Accepted:
@@ -126,7 +138,7 @@ func (j *judge) holdHeard(o outcome, r record) {
 // holdForAll looks for the broadcasts that the connection was there for.
 func (j *judge) holdForAll(o outcome, r record) {
 	all := o.heard.all
-	if !o.heard.closed || o.place.lossy || r.AllFrom >= r.AllTo {
+	if !o.heard.closed || o.place.lossy() || r.AllFrom >= r.AllTo {
 		return
 	}
 	if all.from > r.AllFrom || all.to < r.AllTo {

@@ -34,7 +34,9 @@ type record struct {
 	Got      uint32       `json:"got"`      // messages of the client's
 	Accepted uint32       `json:"accepted"` // messages for the client, Sent or Queued, broadcasts left out
 	Chain    chain        `json:"chain"`    // of those
+	Last     chain        `json:"last"`     // of the last of them
 	Refused  uint32       `json:"refused"`  // messages for it, broadcasts left out
+	Dropped  uint32       `json:"dropped"`  // likewise
 	AllFrom  uint32       `json:"all_from"` // broadcasts from here on began after it was open,
 	AllTo    uint32       `json:"all_to"`   // and those below were done at its last event but the close
 	Cause    server.Cause `json:"cause"`
@@ -53,6 +55,7 @@ type state struct {
 	In      int64 `json:"in"`  // messages of clients
 	Out     int64 `json:"out"` // messages accepted for clients, broadcasts included
 	Refused int64 `json:"refused"`
+	Dropped int64 `json:"dropped"`
 
 	Conns   int   `json:"conns"`   // of any stage, by Server.Stats
 	Held    int64 `json:"held"`    // bytes, by its budgets

@@ -195,7 +195,16 @@ func TestJudge(t *testing.T) {
 		{func(o *outcome, r *record) { r.AllFrom, r.AllTo = 1, 3 }, ""},
 		{func(o *outcome, r *record) { r.AllFrom = 0 }, "the client has not heard all broadcasts"},
 		{func(o *outcome, r *record) { r.AllTo = 5 }, "the client has not heard all broadcasts"},
-		{func(o *outcome, r *record) { r.AllTo, r.Path, o.place = 5, "/lossy", placeAt("/lossy") }, ""},
+		{func(o *outcome, r *record) { r.AllTo, r.Path, o.place = 5, "/refusing", placeAt("/refusing") }, ""},
+		{func(o *outcome, r *record) { r.Path, o.place, o.heard.got = "/old-dropped", placeAt("/old-dropped"), 4 }, ""},
+		{func(o *outcome, r *record) { r.Path, o.place, o.heard.got = "/latest-kept", placeAt("/latest-kept"), 6 }, "the client heard more than was said"},
+		{func(o *outcome, r *record) { r.Path, o.place, r.Last = "/latest-kept", placeAt("/latest-kept"), 4 }, "the client has not heard the last that was accepted"},
+		{func(o *outcome, r *record) {
+			r.Path, o.place, r.Last, o.heard.allLast = "/latest-kept", placeAt("/latest-kept"), 4, true
+		}, ""},
+		{func(o *outcome, r *record) {
+			r.Path, o.place, r.Last, o.heard.closed, o.heard.end = "/latest-kept", placeAt("/latest-kept"), 4, false, io.ErrUnexpectedEOF
+		}, ""},
 		{func(o *outcome, r *record) { r.Path = "/ticked" }, "a connection at another place than it asked for"},
 		{func(o *outcome, r *record) { r.Cause, r.Code = server.Idle, 1000 }, "an end that should not be"},
 		{func(o *outcome, r *record) { r.Cause = server.TooSlow }, ""},

@@ -25,6 +25,8 @@ type Result struct {
 	ServerHeard  int64 `json:"server_heard"`
 	Accepted     int64 `json:"accepted"` // messages for the clients, a broadcast once for each
 	Refused      int64 `json:"refused"`
+	Dropped      int64 `json:"dropped"`   // when they were to be sent, as the place's Overflow wants it
+	Forgotten    int64 `json:"forgotten"` // of Accepted, because of others that came later
 	ClientsHeard int64 `json:"clients_heard"`
 
 	Did  Counts `json:"did"`  // what happened, by its name; what never did has a 0
@@ -81,7 +83,7 @@ func (r *Result) WriteTable(w io.Writer) error {
 	t.row("soak", "%d clients at a time for %.0f s, %d tides, seed %d%s", r.Options.Conns, r.Seconds, len(r.Ebbs), r.Options.Seed, cut)
 	t.row("connections", "%d opens, %d closes, %d held against what their clients know", r.Opens, r.Closes, r.Judged)
 	t.row("messages in", "%d sent by the clients, %d heard by the server", r.Said, r.ServerHeard)
-	t.row("messages out", "%d accepted by the server, %d heard by the clients; %d refused", r.Accepted, r.ClientsHeard, r.Refused)
+	t.row("messages out", "%d accepted by the server, %d heard by the clients; %d refused, %d dropped, %d forgotten", r.Accepted, r.ClientsHeard, r.Refused, r.Dropped, r.Forgotten)
 	r.memoryRows(t)
 	for _, name := range byCount(r.Ends) {
 		t.row("end", "%9d  %s", r.Ends[name], name)

@@ -159,9 +159,9 @@ func (s *soaking) conclude(ctx context.Context) *Result {
 	r := &s.result
 	r.Options, r.Machine, r.Seconds = s.options, bench.ThisMachine(), time.Since(s.began).Seconds()
 	r.Interrupted = ctx.Err() != nil
-	r.Opens, r.Closes, r.Judged = s.last.Opens, s.last.Closes, s.judge.judged
+	r.Opens, r.Closes, r.Judged, r.Forgotten = s.last.Opens, s.last.Closes, s.judge.judged, s.judge.forgotten
 	r.Said, r.ServerHeard = s.crowd.said.Load(), s.last.In
-	r.Accepted, r.Refused, r.ClientsHeard = s.last.Out, s.last.Refused, s.crowd.heard.Load()
+	r.Accepted, r.Refused, r.Dropped, r.ClientsHeard = s.last.Out, s.last.Refused, s.last.Dropped, s.crowd.heard.Load()
 	r.Did = s.crowd.did.counts()
 	r.Did.add(s.last.Did)
 	r.Ends = s.judge.ends.counts()

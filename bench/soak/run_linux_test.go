@@ -37,6 +37,7 @@ func TestSoak(t *testing.T) {
 			t.Fatalf("%v\n%s", r.Err(), shown.String())
 		}
 		did.add(r.Did)
+		did.add(Counts{"a refusal": r.Refused, "a message dropped": r.Dropped, "a message forgotten": r.Forgotten})
 		ends.add(r.Ends)
 		if len(never(did, ends)) == 0 {
 			return

@@ -65,6 +65,7 @@ type house struct {
 	closes   atomic.Int64
 	in, out  atomic.Int64
 	refused  atomic.Int64
+	dropped  atomic.Int64
 	aside    atomic.Int64 // goroutines of wishes
 
 	mu     sync.Mutex
@@ -181,7 +182,7 @@ func (h *house) quiet() bool {
 func (h *house) state(seq int) *state {
 	st, now := h.srv.Stats(), takeFootprint()
 	s := &state{
-		Seq: seq, Opens: h.opens.Load(), Closes: h.closes.Load(), In: h.in.Load(), Out: h.out.Load(), Refused: h.refused.Load(),
+		Seq: seq, Opens: h.opens.Load(), Closes: h.closes.Load(), In: h.in.Load(), Out: h.out.Load(), Refused: h.refused.Load(), Dropped: h.dropped.Load(),
 		Conns: st.Conns, Held: st.InboundHeld + st.OutboundHeld + st.WindowsHeld,
 		Working:    int(h.aside.Load()) + st.Handlers.Running + st.TickLane.Running + st.Closes.Running + st.Inflates.Running,
 		Goroutines: now.goroutines, Descriptors: now.descriptors, Heap: liveHeap(),

@@ -132,11 +132,11 @@ func (g *guest) relay(l label, send func() (server.Outcome, error)) {
 // answersArg is the argument of a wish for so many answers of at most so many bytes, as a power of two.
 func answersArg(count, bits int) uint16 { return uint16(count | bits<<8) }
 
-// answer sends messages of many lengths, the longest of which is the one wished for.
+// answer sends messages of many lengths, the last and longest of which is the one wished for.
 func (g *guest) answer(l label) {
 	count, most := int(l.arg&0xff), min(1<<(l.arg>>8), largest)
 	for i := range count {
-		g.say(max(labelSize, most>>(i%4)))
+		g.say(max(labelSize, most>>((count-1-i)%4)))
 	}
 }
 
@@ -155,4 +155,5 @@ func (h *house) broadcast(r *room, size int) {
 	r.done.Add(1)
 	h.out.Add(int64(all.Sent + all.Queued))
 	h.refused.Add(int64(all.Refused))
+	h.dropped.Add(int64(all.Dropped))
 }
