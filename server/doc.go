@@ -22,7 +22,7 @@
 //	              refusal.go says no
 //	turn.go       the right to serve a connection: who has it does what is to be done
 //	decode.go     bytes become messages and control frames, by frame.go and code.go
-//	deliver.go    messages and events reach the handlers
+//	deliver.go    messages and events reach the handlers, which guard.go calls
 //	outbound.go   frames go to the socket, or wait in a backlog.go
 //	overflow.go   what becomes of messages when too much waits for one connection; forget.go takes
 //	              them out of its backlog
@@ -40,7 +40,9 @@
 //
 // # Who runs it
 //
-//	loop.go       an event loop: one poller, one wheel, and a goroutine that serves both
+//	start.go      the server begins to serve
+//	loop.go       an event loop: one poller, one wheel, and a goroutine that serves both; shift.go is
+//	              what that has in hand
 //	watch.go      sees that a loop gets on, and gives it to another goroutine if it does not
 //	workers.go    the pool, for handlers that proved slow
 //	table.go      the connections of a loop, by number

@@ -172,7 +172,7 @@ func isClosed(c chan struct{}) bool {
 	}
 }
 
-// insideHandler tells whether the calling goroutine runs one of the calls of deliver.go or
+// insideHandler tells whether the calling goroutine runs one of the calls of guard.go or
 // authorize.go.
 func insideHandler() bool {
 	pcs := make([]uintptr, 64)
