@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stillpool/stillpool/bench"
 	"github.com/stillpool/stillpool/server"
 )
 
@@ -27,6 +28,21 @@ func (h Handle) url(path string) string { return "ws://" + h.Addr + path }
 // ticked is the endpoint with an interval.
 func (h Handle) ticked(every time.Duration) string {
 	return h.url(tickedPath + "?every=" + every.String())
+}
+
+// subscribe opens so many connections that are ticked. Each has a try to spare.
+func (h Handle) subscribe(ctx context.Context, conns int, every time.Duration) (*bench.Subscribers, error) {
+	subs, err := bench.Subscribe(ctx, bench.SubscribersOptions{
+		Options: bench.Options{URL: h.ticked(every), Conns: conns, SlopeFrom: -1}, Spare: conns,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := subs.Open(ctx, conns); err != nil {
+		subs.Close()
+		return nil, err
+	}
+	return subs, nil
 }
 
 // stats asks what the server counts.

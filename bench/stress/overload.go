@@ -71,16 +71,11 @@ func Overload(ctx context.Context, o OverloadOptions) (*OverloadResult, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	subs, err := bench.Subscribe(ctx, bench.SubscribersOptions{
-		Options: bench.Options{URL: o.Server.ticked(time.Second), Conns: o.Conns, SlopeFrom: -1}, Spare: o.Conns,
-	})
+	subs, err := o.Server.subscribe(ctx, o.Conns, time.Second)
 	if err != nil {
 		return nil, err
 	}
 	defer subs.Close()
-	if err := subs.Open(ctx, o.Conns); err != nil {
-		return nil, err
-	}
 	v := &overload{options: o, subs: subs, result: &OverloadResult{Options: o}}
 	return v.result, v.run(ctx)
 }

@@ -80,16 +80,11 @@ func Storm(ctx context.Context, o StormOptions) (*StormResult, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	stay, err := bench.Subscribe(ctx, bench.SubscribersOptions{
-		Options: bench.Options{URL: o.Server.ticked(o.Every), Conns: o.Stay, SlopeFrom: -1}, Spare: o.Stay,
-	})
+	stay, err := o.Server.subscribe(ctx, o.Stay, o.Every)
 	if err != nil {
 		return nil, err
 	}
 	defer stay.Close()
-	if err := stay.Open(ctx, o.Stay); err != nil {
-		return nil, err
-	}
 	s := &storm{options: o, stay: stay, result: &StormResult{Options: o}}
 	if o.Control.Addr != "" {
 		if s.result.Control, err = s.on(ctx, o.Control); err != nil {

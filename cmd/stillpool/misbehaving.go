@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
-	"os"
-	"os/signal"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/stillpool/stillpool/server"
@@ -34,23 +31,11 @@ type misbehavingCmd struct {
 
 // Run implements the subcommand.
 func (c *misbehavingCmd) Run(to streams) error {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	s := &serveCmd{Addr: c.Addr, LogLevel: "warn", LogFormat: "text"}
-	l, err := s.listen()
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	if ip := l.Addr().(*net.TCPAddr).IP; !ip.IsLoopback() {
-		return fmt.Errorf("%v is not a loopback address", ip)
-	}
-	logger := s.logger(to.err)
-	m := &misbehaving{srv: &server.Server{Logger: logger}}
-	m.srv.Handle("/echo", server.Options{OnMessage: m.message})
-	fmt.Fprintf(to.out, "Misbehaving is at %s\n", s.url(l.Addr()))
-	return supervise(m.srv, l, drainTime, signals, logger)
+	return serveSubject(c.Addr, to, func(logger *slog.Logger) service {
+		m := &misbehaving{srv: &server.Server{Logger: logger}}
+		m.srv.Handle("/echo", server.Options{OnMessage: m.message})
+		return m.srv
+	})
 }
 
 // misbehaving is what its handlers share.

@@ -3,13 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"net"
-	"os"
-	"os/signal"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/stillpool/stillpool/bench/stress"
@@ -71,33 +65,4 @@ func (c *benchStormCmd) measure(ctx context.Context) (r *stress.StormResult, err
 		o.Control = stress.Handle{Addr: control.addr, PID: control.pid}
 	}
 	return stress.Storm(ctx, o)
-}
-
-// benchSubjectCmd is the server that is put under stress. It is not for people.
-type benchSubjectCmd struct {
-	Addr string `default:"127.0.0.1:0"`
-}
-
-// Run implements the subcommand.
-func (c *benchSubjectCmd) Run(to streams) error {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	return serveForBench(c.Addr, to, signals)
-}
-
-// serveForBench serves a subject on a loopback address only: anybody who reaches it may steer it.
-func serveForBench(addr string, to streams, signals <-chan os.Signal) error {
-	s := &serveCmd{Addr: addr, LogLevel: "warn", LogFormat: "text"}
-	l, err := s.listen()
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	if ip := l.Addr().(*net.TCPAddr).IP; !ip.IsLoopback() {
-		return fmt.Errorf("%v is not a loopback address", ip)
-	}
-	logger := s.logger(to.err)
-	io.WriteString(to.out, "A subject is at "+s.url(l.Addr())+"\n")
-	return supervise(stress.NewSubject(logger), l, drainTime, signals, logger)
 }
