@@ -80,7 +80,7 @@ var plan = []planned{
 	},
 	{
 		name: "idle", title: "9,000 connections that say nothing",
-		takes: 3 * time.Second, job: bench.Job{Idle: &bench.IdleOptions{
+		takes: 4400 * time.Millisecond, job: bench.Job{Idle: &bench.IdleOptions{
 			Options: bench.Options{Conns: 9_000, Duration: time.Second, Settle: 250 * time.Millisecond}, Steps: 4,
 		}},
 	},
