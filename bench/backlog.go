@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -31,19 +30,14 @@ func newMetrics(where string) (*metricsClient, error) {
 	if where == "" {
 		return nil, nil
 	}
-	if !strings.Contains(where, "://") {
-		where = "http://" + where
-	}
-	u, err := url.Parse(where)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("bench: %q is no address of metrics", where)
+	u, err := asideURL(where, "metrics")
+	if err != nil {
+		return nil, err
 	}
 	if strings.Trim(u.Path, "/") == "" {
 		u.Path = "/metrics"
 	}
-	// No connection is kept: its goroutine and buffers would be in what is measured.
-	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
-	return &metricsClient{u.String(), http.Client{Transport: transport, Timeout: metricsTime}}, nil
+	return &metricsClient{u.String(), asideClient(metricsTime)}, nil
 }
 
 // backlog is what waits to be sent in the server's own memory, in bytes.

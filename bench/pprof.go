@@ -34,12 +34,9 @@ func newPprof(where string, gc bool) (*pprofClient, error) {
 	if where == "" {
 		return nil, nil
 	}
-	if !strings.Contains(where, "://") {
-		where = "http://" + where
-	}
-	u, err := url.Parse(where)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("bench: %q is no address of a pprof server", where)
+	u, err := asideURL(where, "a pprof server")
+	if err != nil {
+		return nil, err
 	}
 	if u.Path = strings.TrimSuffix(u.Path, "/"); u.Path == "" {
 		u.Path = "/debug/pprof"
@@ -49,9 +46,24 @@ func newPprof(where string, gc bool) (*pprofClient, error) {
 	if gc {
 		u.RawQuery += "&gc=1"
 	}
-	// No connection is kept: its goroutine and buffers would be in what is measured.
-	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
-	return &pprofClient{u.String(), http.Client{Transport: transport, Timeout: pprofTime}}, nil
+	return &pprofClient{u.String(), asideClient(pprofTime)}, nil
+}
+
+// asideURL is where a server tells of itself, beside what it is for: a URL, or a host and port.
+func asideURL(where, what string) (*url.URL, error) {
+	if !strings.Contains(where, "://") {
+		where = "http://" + where
+	}
+	u, err := url.Parse(where)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("bench: %q is no address of %s", where, what)
+	}
+	return u, nil
+}
+
+// asideClient asks there. No connection is kept: its goroutine and buffers would be in what is measured.
+func asideClient(timeout time.Duration) http.Client {
+	return http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}, Timeout: timeout}
 }
 
 // memory is the runtime's account of now.
