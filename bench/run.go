@@ -111,14 +111,10 @@ func (r *run) openTo(ctx context.Context, n int, bar *bar) error {
 }
 
 func (r *run) wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return r.fleet.err()
+	if err := Pause(ctx, d); err != nil {
+		return err
 	}
+	return r.fleet.err()
 }
 
 // measure counts for as long as the options say, or until ctx ends.

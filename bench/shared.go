@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -18,6 +19,30 @@ func ProcBytes(path, name string) (int64, error) { return readField(path, name) 
 
 // Reasons writes counts by reason, the most frequent first.
 func Reasons(counts map[string]int) string { return reasons(counts) }
+
+// OrNone is Reasons, and "none" where there are none.
+func OrNone[N int | int64](counts map[string]N) string {
+	if len(counts) == 0 {
+		return "none"
+	}
+	all := map[string]int{}
+	for reason, n := range counts {
+		all[reason] = int(n)
+	}
+	return reasons(all)
+}
+
+// Pause waits, and ends early with the cause if ctx does.
+func Pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
 
 // Size writes bytes in the unit that fits.
 func Size(bytes float64) string { return size(bytes) }

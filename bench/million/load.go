@@ -53,7 +53,7 @@ func (r *run) load(ctx context.Context, every, d time.Duration) (*Load, error) {
 	if err := r.setEvery(ctx, every); err != nil {
 		return nil, err
 	}
-	cut := wait(ctx, d)
+	cut := bench.Pause(ctx, d)
 	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
 	defer cancel()
 	if cut == nil {
@@ -159,7 +159,7 @@ func (r *run) firstCalm(ctx context.Context, start time.Time) (time.Time, error)
 	at, from := start, start
 	last := r.crew.at(at)
 	for time.Since(start) < recoveryTime {
-		if err := wait(ctx, time.Until(at.Add(recoveryEach+lag))); err != nil {
+		if err := bench.Pause(ctx, time.Until(at.Add(recoveryEach+lag))); err != nil {
 			return time.Time{}, err
 		}
 		at = at.Add(recoveryEach)

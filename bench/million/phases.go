@@ -139,22 +139,10 @@ func (r *run) openTo(ctx context.Context, n int) error {
 	if err != nil && !r.anyDied() {
 		return fmt.Errorf("%w: %w", ErrNotOpened, err)
 	}
-	return wait(ctx, r.options.settle)
+	return bench.Pause(ctx, r.options.settle)
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-
-// wait ends early if ctx does.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
 
 // idle watches what the servers take while nothing is sent. Not even reports are asked of them.
 func (r *run) idle(ctx context.Context) error {
@@ -162,11 +150,11 @@ func (r *run) idle(ctx context.Context) error {
 	if err := r.reportEach(ctx, 0); err != nil {
 		return err
 	}
-	if err := wait(ctx, r.options.lull); err != nil {
+	if err := bench.Pause(ctx, r.options.lull); err != nil {
 		return err
 	}
 	start, server, client := time.Now(), cpuOf(r.crew.servers), cpuOf(r.crew.clients)
-	if err := wait(ctx, r.options.Idle); err != nil {
+	if err := bench.Pause(ctx, r.options.Idle); err != nil {
 		return err
 	}
 	server, client = cpuOf(r.crew.servers)-server, cpuOf(r.crew.clients)-client
@@ -239,7 +227,7 @@ func (r *run) drained(ctx context.Context) (bool, error) {
 		case time.Since(since) > drainTime:
 			return false, nil
 		}
-		if err := wait(ctx, 20*time.Millisecond); err != nil {
+		if err := bench.Pause(ctx, 20*time.Millisecond); err != nil {
 			return false, err
 		}
 	}

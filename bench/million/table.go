@@ -29,7 +29,7 @@ func (r *Result) WriteTable(w io.Writer) error {
 		t.row("tried again", "%s", bench.Reasons(r.Ramp.Failed))
 	}
 	t.row("open", "%d at the end", r.Open)
-	t.row("lost", "%s", orNone(r.Lost))
+	t.row("lost", "%s", bench.OrNone(r.Lost))
 	for _, d := range r.Deaths {
 		t.row("DIED", "%s %d at %.0f s: %s", d.Role, d.Index, d.Second, d.Why)
 	}
@@ -45,7 +45,7 @@ func (r *Result) WriteTable(w io.Writer) error {
 	}
 	r.After.rows(t, "after")
 	t.row("messages", "%d sent, %d received", r.Sent, r.Received)
-	t.row("network", "%s", orNone64(r.Network))
+	t.row("network", "%s", bench.OrNone(r.Network))
 	return t.Flush()
 }
 
@@ -86,19 +86,4 @@ func (r *Recovery) String() string {
 		return s + fmt.Sprintf(", not on time within %.0f s", r.WatchedSeconds)
 	}
 	return s + fmt.Sprintf(", on time after %.2f s", r.OnTimeSeconds)
-}
-
-func orNone(counts map[string]int) string {
-	if len(counts) == 0 {
-		return "none"
-	}
-	return bench.Reasons(counts)
-}
-
-func orNone64(counts map[string]int64) string {
-	all := map[string]int{}
-	for name, n := range counts {
-		all[name] = int(n)
-	}
-	return orNone(all)
 }

@@ -54,7 +54,7 @@ func (c *closers) run(ctx context.Context, rate float64) Closes {
 	start := time.Now()
 	for i, conn := range c.conns {
 		due := start.Add(time.Duration(float64(i) / rate * float64(time.Second)))
-		if pause(ctx, time.Until(due)) != nil {
+		if bench.Pause(ctx, time.Until(due)) != nil {
 			break
 		}
 		all.Go(func() { c.goodbye(conn, due) })

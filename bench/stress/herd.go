@@ -62,7 +62,7 @@ func (h *herd) drop(ctx context.Context) error {
 			if time.Now().After(end) {
 				return errNotDropped
 			}
-			if err := pause(ctx, time.Millisecond); err != nil {
+			if err := bench.Pause(ctx, time.Millisecond); err != nil {
 				return err
 			}
 		}
@@ -86,17 +86,5 @@ func (h *herd) comeBack(ctx context.Context) error {
 func (h *herd) leave() {
 	if h.subs != nil {
 		h.subs.Close()
-	}
-}
-
-// pause ends early if ctx does.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }

@@ -58,7 +58,7 @@ func (l *Load) rows(t table) {
 	s := l.Share
 	t.row("  a connection", "%d to %d messages, half of them %d; Jain's index %.4f", s.Least, s.Most, s.Median, s.Jain)
 	t.row("  echo", "%s; %d unanswered; %d connections opened in %.3f s", l.Echo, l.Unanswered, besideConns, l.Opening)
-	t.row("  close", "%s; %d done, failed: %s", l.Close.Times, l.Close.Done, orNone(l.Close.Failed))
+	t.row("  close", "%s; %d done, failed: %s", l.Close.Times, l.Close.Done, bench.OrNone(l.Close.Failed))
 	if len(l.Lost) > 0 {
 		t.row("  LOST", "%s", bench.Reasons(l.Lost))
 	}

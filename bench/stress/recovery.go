@@ -3,6 +3,8 @@ package stress
 import (
 	"context"
 	"time"
+
+	"github.com/stillpool/stillpool/bench"
 )
 
 // Recovery is what followed when the load went.
@@ -36,7 +38,7 @@ func (v *overload) recover(ctx context.Context) (*Recovery, error) {
 	}
 	from := start
 	for time.Since(start) < patience {
-		if err := pause(ctx, lookPeriod); err != nil {
+		if err := bench.Pause(ctx, lookPeriod); err != nil {
 			return nil, err
 		}
 		now, err := of.stats(ctx)

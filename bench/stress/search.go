@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stillpool/stillpool/bench"
 	"github.com/stillpool/stillpool/server"
 )
 
@@ -48,7 +49,7 @@ func (v *overload) try(ctx context.Context, rate float64) (done float64, calm bo
 	if err := of.load(ctx, v.every(rate), v.options.Work); err != nil {
 		return 0, false, err
 	}
-	if err := pause(ctx, leadTime); err != nil {
+	if err := bench.Pause(ctx, leadTime); err != nil {
 		return 0, false, err
 	}
 	before, err := of.stats(ctx)
@@ -56,7 +57,7 @@ func (v *overload) try(ctx context.Context, rate float64) (done float64, calm bo
 		return 0, false, err
 	}
 	start := time.Now()
-	if err := pause(ctx, max(stepTime, 2*v.every(rate))); err != nil {
+	if err := bench.Pause(ctx, max(stepTime, 2*v.every(rate))); err != nil {
 		return 0, false, err
 	}
 	after, err := of.stats(ctx)

@@ -110,7 +110,7 @@ func (s *storm) on(ctx context.Context, subject Handle) (*StormRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := pause(ctx, s.options.Settle); err != nil {
+	if err := bench.Pause(ctx, s.options.Settle); err != nil {
 		return nil, err
 	}
 	r := &StormRun{Server: subject}
@@ -122,9 +122,9 @@ func (s *storm) on(ctx context.Context, subject Handle) (*StormRun, error) {
 		spell **Spell
 		do    func() error
 	}{
-		{&r.Before, func() error { return pause(ctx, s.options.Quiet) }},
+		{&r.Before, func() error { return bench.Pause(ctx, s.options.Quiet) }},
 		{&r.During, func() error { return s.blow(ctx, h, r) }},
-		{&r.After, func() error { return pause(ctx, s.options.Quiet) }},
+		{&r.After, func() error { return bench.Pause(ctx, s.options.Quiet) }},
 	} {
 		if err := part.do(); err != nil {
 			return nil, err

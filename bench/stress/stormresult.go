@@ -105,14 +105,14 @@ func (r *StormRun) rows(t table, name string) {
 	t.row("  during", "%s", r.During)
 	t.row("  after", "%s", r.After)
 	t.row("  back", "%d in %.2f s, of which dropping took %.2f", r.Back, r.BackSeconds, r.DropSeconds)
-	t.row("  refused", "%d by the server; tries that failed: %s", r.Refused, orNone(r.Failed))
+	t.row("  refused", "%d by the server; tries that failed: %s", r.Refused, bench.OrNone(r.Failed))
 	if len(r.Lost) > 0 {
 		t.row("  LOST", "%s", bench.Reasons(r.Lost))
 	}
 	p := r.Peaks
 	t.row("  peaks", "%d waited to be accepted, %d handshakes, %d in the run queue, %s resident",
 		p.AcceptQueue, p.Handshaking, p.RunQueue, bench.Size(float64(p.RSSBytes)))
-	t.row("  kernel", "%s", orNone(narrow(r.Network)))
+	t.row("  kernel", "%s", bench.OrNone(r.Network))
 	t.row("  CPU", "server %.0f%% of a core, client %.0f%%", r.ServerCPUPercent, r.ClientCPUPercent)
 }
 
