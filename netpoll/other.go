@@ -35,6 +35,8 @@ type Acks struct {
 	Outstanding bool
 }
 
+func ThreadID() int                                   { return 0 }
+func ThreadCPU(int) (time.Duration, bool)             { return 0, false }
 func NewAlarm() (*Alarm, error)                       { return nil, ErrUnsupported }
 func Listen(string, bool) (*Listener, error)          { return nil, ErrUnsupported }
 func ListenTCP(string, bool) (net.Listener, error)    { return nil, ErrUnsupported }

@@ -76,7 +76,7 @@ func (w *lifeWorld) handle(setting byte) {
 // play runs a tape, and checks what must hold after it.
 func (w *lifeWorld) play(t *testing.T, tape []byte) {
 	for _, ep := range w.pooled {
-		ep.slow.mark(w.srv.now())
+		ep.slow.mark(w.srv.now(), slowFor)
 	}
 	setting, tape := tape[0], tape[1:]
 	lives := []*life{w.begin(t, setting)}

@@ -85,7 +85,6 @@ func (l *loop) addAcceptor(a *acceptor) netpoll.Token {
 // run serves the loop until it is closed or somebody else was put in charge of it.
 func (l *loop) run(s *shift) {
 	defer l.srv.goroutines.Done()
-	defer l.srv.handling.enter()()
 	returned := false
 	defer func() {
 		if !returned {
@@ -136,7 +135,7 @@ func (l *loop) gather(s *shift) bool {
 	}
 	s.next.start()
 	if len(s.items) > 0 {
-		l.watch.arm()
+		l.watch.batchBegins()
 	}
 	return true
 }

@@ -142,7 +142,7 @@ type Server struct {
 	idle       chan struct{} // closed when, after stopping, no connection is left
 	ended      chan struct{} // closed when the loops end
 	goroutines sync.WaitGroup
-	handling   handling
+	number     uint64       // among the servers of the process, see inside.go
 	inside     atomic.Int64 // handlers that are inside Shutdown
 }
 

@@ -69,12 +69,16 @@ type Stats struct {
 	WindowsHeld  int64 // now: bytes reserved for windows of compression
 	WindowsLimit int64 // Server.WindowBudget
 
-	Handlers    Lane   // now: the pool's share for open and message handlers
-	TickLane    Lane   // now: its share for ticks
-	Closes      Lane   // now: its share for close handlers
-	Inflates    Lane   // now: its share for inflating long messages
-	Authorizing Lane   // now: its share for Options.Authorize
-	Deposed     uint64 // times that a handler overstayed, and its loop went to another goroutine
+	Handlers    Lane // now: the pool's share for open and message handlers
+	TickLane    Lane // now: its share for ticks
+	Closes      Lane // now: its share for close handlers
+	Inflates    Lane // now: its share for inflating long messages
+	Authorizing Lane // now: its share for Options.Authorize
+	// Deposed counts replacements of a loop's goroutine that made no progress for 4 to 8 ms: its handler
+	// takes long, or it lacked a processor. Offloads counts, by OffloadReason, the verdicts that the
+	// handlers of an endpoint are slow and run on the pool.
+	Deposed  uint64
+	Offloads [OffloadReasons]uint64
 
 	Loops    int // event loops; 0 before the server serves
 	RunQueue int // now: connections that wait for another turn on their loop
@@ -92,7 +96,7 @@ type Stats struct {
 type EndpointStats struct {
 	Path string // as given to Server.Handle
 	Open int    // connections; one whose OnClose has not returned counts
-	// HandedOver: one of its handlers proved slow a moment ago, so its handlers run on the pool.
+	// HandedOver reports that its handlers proved slow a moment ago, so they run on the pool.
 	HandedOver bool
 }
 
@@ -164,6 +168,7 @@ func (s *Server) Stats() Stats {
 		st.Slow += int(l.ranks.n.Load())
 		st.LoopStalled = max(st.LoopStalled, l.stalled())
 	}
+	st.addOffloads(s)
 	st.Handshakes, st.Closed = sum(st.RefusedBy[:]), sum(st.ClosedByCause[:])
 	if loops != nil { // or limits and pool may be in the making
 		st.InboundLimit, st.OutboundLimit, st.WindowsLimit = s.inbound.limit, s.outbound.limit, s.windows.limit
@@ -177,10 +182,20 @@ func (s *Server) endpointStats() (all []EndpointStats) {
 	if eps := s.endpoints.Load(); eps != nil {
 		for _, path := range slices.Sorted(maps.Keys(*eps)) {
 			ep := (*eps)[path]
-			all = append(all, EndpointStats{path, ep.Len(), ep.slow.marked(s) || ep.slowTicks.marked(s)})
+			all = append(all, EndpointStats{path, ep.Len(), ep.slow.active(s.now()) || ep.slowTicks.active(s.now())})
 		}
 	}
 	return all
+}
+
+// addOffloads adds the verdicts on the handlers of all endpoints.
+func (st *Stats) addOffloads(s *Server) {
+	if eps := s.endpoints.Load(); eps != nil {
+		for _, ep := range *eps {
+			addAll(st.Offloads[:], ep.slow.offloads[:])
+			addAll(st.Offloads[:], ep.slowTicks.offloads[:])
+		}
+	}
 }
 
 // addAcceptors adds the kernel's queues of the loop's listeners.

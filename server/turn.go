@@ -96,12 +96,14 @@ func (c *Conn) nextTask(w *worker) task {
 		c.handOver(&c.loop.srv.pool.ticks, stTickJob)
 	}
 	if c.readable() {
-		if w.mayRead() {
+		switch {
+		case !w.mayRead():
+			c.toQueue()
+		case w.role != onLoop || !c.readsOnPool(w):
 			c.state &^= stReadable
 			w.stage = c.state
 			return taskRead
 		}
-		c.toQueue()
 	}
 	c.state &^= stTurn
 	return taskNone
@@ -126,6 +128,25 @@ func (c *Conn) parkedTask(w *worker) task {
 		c.handOver(&c.loop.srv.pool.handlers, stJob)
 	}
 	return taskNone
+}
+
+// readsOnPool leaves it to the pool to read, and reports that it did, if messages are for the pool to handle.
+// Then nothing is copied. It does so only where handlers have proved quick there, as after a wrong verdict:
+// control frames must not wait for handlers that take long. c.mu must be held.
+func (c *Conn) readsOnPool(w *worker) bool {
+	if c.ep == nil || c.ep.opts.OnMessage == nil || c.state&(stOpen|stCloseSent|stCloseTaken|stLinger) != stOpen {
+		return false
+	}
+	if !c.ep.slow.is(w.now) || !c.ep.slow.quick() {
+		return false
+	}
+	if !c.state.has(stJob) {
+		if !c.loop.srv.pool.handlers.trySubmit(c, stJob) {
+			return false
+		}
+		c.state |= stJob
+	}
+	return true
 }
 
 // readable tells whether there is something to read and nothing against it.

@@ -63,7 +63,7 @@ var families = []family{
 				add(float64(ep.Open), ep.Path)
 			}
 		}},
-	{"endpoint_handed_over", "Whether the endpoint's handlers run on the pool now, because one of them overstayed.", prometheus.GaugeValue, "endpoint",
+	{"endpoint_handed_over", "Whether the endpoint's handlers run on the pool now, because they proved slow.", prometheus.GaugeValue, "endpoint",
 		func(r *reading, add func(float64, ...string)) {
 			for _, ep := range r.Endpoints {
 				add(truth(ep.HandedOver), ep.Path)
@@ -150,7 +150,13 @@ var families = []family{
 		lanes(func(l server.Lane) int { return l.Waiting })},
 
 	gauge("loops", "Event loops.", func(r *reading) int { return r.Loops }),
-	counter("loop_depositions_total", "Times that a handler overstayed, and its loop went to another goroutine.", func(r *reading) uint64 { return r.Deposed }),
+	counter("loop_replacements_total", "Times that a loop made no progress for some milliseconds, and another goroutine replaced its own.", func(r *reading) uint64 { return r.Deposed }),
+	{"offloads_total", "Times that the handlers of an endpoint proved slow and went to the pool, or stayed there, by the evidence.", prometheus.CounterValue, "reason",
+		func(r *reading, add func(float64, ...string)) {
+			for i, n := range r.Offloads {
+				add(float64(n), server.OffloadReason(i).String())
+			}
+		}},
 	gauge("run_queue_connections", "Connections that wait now for another turn on their loop.", func(r *reading) int { return r.RunQueue }),
 	{"loop_stalled_seconds", "For how long an event loop has not answered now, the longest of all.", prometheus.GaugeValue, "",
 		func(r *reading, add func(float64, ...string)) { add(seconds(r.LoopStalled)) }},
