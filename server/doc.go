@@ -43,8 +43,12 @@
 //	start.go      the server begins to serve
 //	loop.go       an event loop: one poller, one wheel, and a goroutine that serves both; shift.go is
 //	              what that has in hand
-//	watch.go      sees that a loop gets on, and gives it to another goroutine if it does not
-//	workers.go    the pool, for handlers that proved slow
+//	watch.go      the watchdog replaces the goroutine of a loop that makes no progress
+//	evidence.go   whether that shows that handlers are slow: threadclock.go measures whether the loop's
+//	              thread ran; offload.go moves handlers to the pool and back
+//	workers.go    the goroutines that run handlers, of loops and of the pool
+//	lane.go       the pool, by its shares; jobs.go is the queue of one
+//	inside.go     whether Shutdown was called inside a handler
 //	table.go      the connections of a loop, by number
 //	trim.go       gives memory back after a storm
 //

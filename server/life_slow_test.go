@@ -303,6 +303,120 @@ func (s *lifeSeries) enter(t testing.TB) (leave func()) {
 	return func() { s.busy = false }
 }
 
+// TestLifeOffloaded: an endpoint goes to the pool for a handler that blocks and for one that computes, and
+// for messages apart from ticks. What it takes is TestEvidence's; here, that it is noticed at all.
+func TestLifeOffloaded(t *testing.T) {
+	t.Parallel()
+	for name, takesLong := range map[string]func(t testing.TB, srv *Server){
+		"blocks": func(t testing.TB, srv *Server) {
+			lifeUntil(t, "the endpoint is offloaded", func() bool { return lifeOffloads(srv) > 0 })
+		},
+		"computes": func(t testing.TB, srv *Server) {
+			for end := time.Now().Add(lifeBound); lifeOffloads(srv) == 0; {
+				if time.Now().After(end) {
+					t.Error("a handler computes and is not offloaded")
+					return
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lifeBackends(t, func(t *testing.T, backend netpoll.Backend) {
+				srv := &Server{Poller: backend}
+				ep := srv.Handle("/ws", Options{OnMessage: func(c *Conn, m Message) {
+					takesLong(t, srv)
+					c.Write(m.Kind, m.Data)
+				}})
+				lifeDial(t, lifeServe(t, srv), "/ws").echo("long")
+				if ep.slow.until.Load() == 0 || ep.slowTicks.until.Load() != 0 {
+					t.Errorf("messages are offloaded until %d, ticks until %d", ep.slow.until.Load(), ep.slowTicks.until.Load())
+				}
+				if st := srv.Stats(); st.Deposed == 0 {
+					t.Errorf("%d replacements", st.Deposed)
+				}
+			})
+		})
+	}
+}
+
+// TestLifeReplacedAccusesNothing: a replacement in which no handler runs is no evidence, and a handler that
+// returned is not out.
+func TestLifeReplacedAccusesNothing(t *testing.T) {
+	t.Parallel()
+	srv := new(Server)
+	s := &slowness{lane: new(lane)}
+	w := &worker{role: onLoop}
+	w.start(s)
+	s.replaced(w, srv, share{})
+	w.timed(s, time.Time{})
+	if s.evidence.out != 0 || w.running.Load() != nil || w.out.Load() != nil {
+		t.Errorf("%d handlers are out after it returned", s.evidence.out)
+	}
+	s.replaced(w, srv, share{}) // the watchdog saw it, and then it returned
+	if s.evidence.out != 0 || s.active(0) {
+		t.Errorf("%d handlers are out that had returned before", s.evidence.out)
+	}
+}
+
+// TestLifeQuickOnThePool: where handlers prove quick on the pool, it reads for them. Control frames are
+// answered all the same when then all workers block.
+func TestLifeQuickOnThePool(t *testing.T) {
+	t.Parallel()
+	const workers = 8
+	lifeBackends(t, func(t *testing.T, backend netpoll.Backend) {
+		b := newLifeBlocker(t, &Server{Poller: backend, Loops: 1, Workers: workers}, "OnMessage")
+		echo, pinged := lifeDial(t, b.addr, "/ws"), lifeDial(t, b.addr, "/ws")
+		lifeSlow(b.ep)
+		for i := 0; i < 2*quickCalls || !b.ep.slow.quick() && i < 1000; i++ {
+			echo.echo("quick")
+			pinged.ping("quick")
+		}
+		if !b.ep.slow.quick() {
+			t.Skip("the machine is too slow to tell")
+		}
+		b.block(t, "OnMessage", 5*workers, workers)
+		pinged.ping("at the same time")
+		b.closed(t, pinged)
+		b.letGo()
+		for _, peer := range b.peers {
+			peer.want(ws.OpText, "blocked")
+		}
+		echo.echo("after")
+		lifeEnd(t, b.srv)
+		b.ledger.check(t, 5*workers+2)
+	})
+}
+
+// TestLaneKeepsGoroutines: a quick job after the other takes no new goroutine each, and none is left when the
+// lane has had no work for a while, or is closed.
+func TestLaneKeepsGoroutines(t *testing.T) {
+	t.Parallel()
+	var p pool
+	srv := new(Server)
+	for _, l := range []*lane{&p.handlers, &p.ticks, &p.closes, &p.inflates, &p.questions} {
+		l.open(srv, onHandlers, 1, 4)
+	}
+	l := &p.handlers
+	idle := func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.idle == 1 && l.running == 0
+	}
+	ended := &Conn{loop: &loop{srv: srv}, state: stGone}
+	for range 3 {
+		l.submit(ended, stJob, false)
+		lifeEventually(t, "a goroutine is idle", idle)
+	}
+	p.close()
+	srv.goroutines.Wait()
+	l.submit(ended, stJob, false)
+	srv.goroutines.Wait()
+	if l.idle != 0 || l.running != 0 {
+		t.Errorf("a closed lane keeps %d goroutines, and %d run", l.idle, l.running)
+	}
+}
+
 // TestLifeOrder: messages come in order and handlers one at a time, while the endpoint is slow and
 // not slow by turns, and loops are taken away.
 func TestLifeOrder(t *testing.T) {

@@ -171,9 +171,12 @@ func TestNamesOfCounts(t *testing.T) {
 	for i := range Causes {
 		once("cause ", Cause(i))
 	}
+	for i := range OffloadReasons {
+		once("offload ", OffloadReason(i))
+	}
 	for s, want := range map[fmt.Stringer]string{
 		RefusalReason(RefusalReasons): "other", RefusedTakeover: "takeover", RefusedFull: "full",
-		Cause(Causes): "unknown", ShutDown: "server shut down",
+		Cause(Causes): "unknown", OffloadReason(OffloadReasons): "unknown", ShutDown: "server shut down",
 		Code(1000).Class(): "1000", Code(1006).Class(): "1006", Code(1015).Class(): "1015", CodeNone.Class(): "none",
 		Code(999).Class(): "other", Code(1016).Class(): "other", Code(2999).Class(): "other", Code(5000).Class(): "other", CodeClass(255): "other",
 		Code(3000).Class(): "application 3000-3999", Code(3999).Class(): "application 3000-3999",
