@@ -95,6 +95,7 @@ func (c *Conn) sayClose(code Code, reason string) {
 	c.say(appendClose(buf[:0], code, reason), farewell)
 	c.state |= stCloseSent
 	c.state &^= stTickOwed
+	c.resumeReading()
 	c.every = 0
 	c.stageEnds(c.loop.srv.closeTimeout())
 }

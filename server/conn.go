@@ -108,6 +108,8 @@ const (
 	stParting  // is told goodbye at its share of the drain's time
 	stPinged   // a ping went out, and nothing came since
 	stAnswered // what came since is not looked at yet
+	stAnswers  // OnMessage runs: what is queued now counts towards the pause of reading
+	stPaused   // control frames are read, messages are not, see pause.go
 
 	// What the connection counts for at the limits of admit.go.
 	stTold    // is there only to be told that it can't be

@@ -29,6 +29,9 @@ const (
 	defaultMessageTimeout = time.Minute
 	defaultWriteTimeout   = 10 * time.Second
 	defaultBacklog        = 1 << 20
+	// defaultPauseReadingAt kept the memory of 500 peers that send and never read at a tenth, and cost
+	// streams of long messages nothing: the kernel holds eight times as much of them (UnsentLowWater).
+	defaultPauseReadingAt = 16 << 10
 	// defaultUnsentLowWater is what keeps a peer busy until the loop comes round: a millisecond's worth at
 	// a gigabit. Without it the kernel takes 4 MiB for one that does not read.
 	defaultUnsentLowWater = 128 << 10
@@ -46,6 +49,11 @@ const (
 	// each, however short.
 	turnBytes  = readBuffer
 	turnFrames = 128
+	// bulkFrom is how much a connection reads in a turn to be served behind the others of the next batch.
+	// batchBytes is how much a batch reads before such connections wait for the next, and the turns of
+	// the others end at bulkFrom. 256 KiB take as long as some dozens of small messages.
+	bulkFrom   = 16 << 10
+	batchBytes = 256 << 10
 	// readBuffer is what one read asks for, and corkBytes what answers may gather before they are
 	// written: together they stay in a core's second-level cache.
 	readBuffer = 64 << 10
@@ -151,10 +159,17 @@ type Options struct {
 	// to, which UnsentLowWater does not. 0 leaves it to the kernel, which tunes it up to megabytes.
 	SendBuffer int
 	// Backlog bounds what waits for one connection in the process, in bytes, but for one message
-	// of any size that is taken while nothing waits. 0 is 1 MiB. While
-	// more than half of it waits, the connection is not read: a peer that does not read its
-	// answers is not asked for more questions.
+	// of any size that is taken while nothing waits. 0 is 1 MiB. Where Overflow is CloseSlow or Refuse,
+	// reading pauses as for PauseReadingAt while more than half of it waits, whatever sent it: so answers
+	// that another goroutine sends find room.
 	Backlog int
+	// PauseReadingAt is a number of bytes. When more of what the connection's own OnMessage sent waits in
+	// the process, the connection's messages are not read until half of it is left. So a peer that does
+	// not read its answers gets no more of them. Only what was queued on this connection while its
+	// OnMessage ran counts, and not what ticks, broadcasts and other goroutines send before or after.
+	// While reading is paused, control frames are read up to the next message, and IdleTimeout does not
+	// run. Half of Backlog bounds it. 0 is 16 KiB; negative is never.
+	PauseReadingAt int
 	// Overflow says what a full backlog does. The zero value closes the connection.
 	Overflow Overflow
 
@@ -242,6 +257,7 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	o.MessageTimeout = orDefault(o.MessageTimeout, defaultMessageTimeout)
 	o.WriteTimeout = orDefault(o.WriteTimeout, defaultWriteTimeout)
 	o.Backlog = orDefault(o.Backlog, defaultBacklog)
+	o.PauseReadingAt = orDefault(o.PauseReadingAt, defaultPauseReadingAt)
 	o.UnsentLowWater = orDefault(o.UnsentLowWater, defaultUnsentLowWater)
 	o.Keepalive = orDefault(o.Keepalive, defaultKeepalive)
 	o.PongTimeout = orDefault(o.PongTimeout, defaultPongTimeout)

@@ -57,6 +57,10 @@ type Stats struct {
 
 	Pings uint64 // sent by Options.Keepalive
 
+	// ReadPauses are the times that a connection's messages were not read on, because its peer did not
+	// read: Options.PauseReadingAt, or half of Options.Backlog.
+	ReadPauses uint64
+
 	InboundHeld   int64 // now: bytes of half-received messages and handshakes
 	InboundLimit  int64 // Server.InboundBudget, as it is in force
 	OutboundHeld  int64 // now: bytes that wait for peers, in the process
@@ -231,7 +235,7 @@ func (st *Stats) add(c *counters) {
 		{&st.Accepted, &c.accepted}, {&st.Abandoned, &c.abandoned}, {&st.Rests, &c.rests},
 		{&st.MessagesIn, &c.messagesIn}, {&st.MessagesOut, &c.messagesOut},
 		{&st.BytesIn, &c.bytesIn}, {&st.BytesOut, &c.bytesOut},
-		{&st.Skipped, &c.skipped}, {&st.Pings, &c.pings},
+		{&st.Skipped, &c.skipped}, {&st.Pings, &c.pings}, {&st.ReadPauses, &c.readPauses},
 		{&st.Refused, &c.refused}, {&st.DroppedNew, &c.droppedNew}, {&st.DroppedOld, &c.droppedOld},
 		{&st.Shed, &c.shed}, {&st.ShedBytes, &c.shedBytes}, {&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
 		{&st.DeflatedIn, &c.deflatedIn}, {&st.DeflatedOut, &c.deflatedOut},

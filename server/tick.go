@@ -197,7 +197,9 @@ func (c *Conn) messageTimeout() wheel.Time {
 }
 
 // listens tells whether the idle timeout runs. Who is not read because it does not read can't be heard.
-func (c *Conn) listens() bool { return c.idleTimeout() > 0 && !c.inStage() && !c.congested() }
+func (c *Conn) listens() bool {
+	return c.idleTimeout() > 0 && !c.inStage() && !c.state.has(stPaused) && !c.congested()
+}
 
 func (c *Conn) idleTimeout() wheel.Time {
 	if c.ep == nil {
