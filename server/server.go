@@ -133,7 +133,7 @@ type Server struct {
 	begin     sync.Once
 	beginErr  error
 	running   atomic.Pointer[[]*loop] // set once, by begin
-	started   time.Time
+	clock     clock
 	endpoints atomic.Pointer[map[string]*Endpoint]
 
 	mu         sync.Mutex
@@ -256,18 +256,6 @@ func (s *Server) loops() []*loop {
 		return *p
 	}
 	return nil
-}
-
-// now is the wheel's time: milliseconds since the server started.
-func (s *Server) now() wheel.Time {
-	return wheel.Time(time.Since(s.started) / time.Millisecond)
-}
-
-// since is how long ago t was; less than nothing if it is to come.
-func (s *Server) since(t wheel.Time) time.Duration {
-	now := time.Since(s.started)
-	ms := now / time.Millisecond
-	return time.Duration(int32(wheel.Time(ms)-t))*time.Millisecond + now - ms*time.Millisecond
 }
 
 func (s *Server) log() *slog.Logger {

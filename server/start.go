@@ -28,7 +28,7 @@ func (s *Server) open() error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	s.started = time.Now()
+	s.clock.start = time.Now()
 	s.wanted, s.unwanted = context.WithCancel(context.Background())
 	s.inbound.limit = orDefault(s.InboundBudget, defaultInboundBudget)
 	s.outbound.limit = orDefault(s.OutboundBudget, defaultOutboundBudget)

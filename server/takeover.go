@@ -122,7 +122,7 @@ func (s *Server) mayCome(r *http.Request) error {
 	case s.web.has(r):
 	case s.MaxConns > 0 && s.inUse() >= int64(s.MaxConns):
 		return s.deny(limitConns)
-	case !s.pace.take(time.Since(s.started)):
+	case !s.pace.take(time.Since(s.clock.start)):
 		return s.deny(limitRate)
 	}
 	return nil

@@ -41,7 +41,7 @@ func (c *Conn) expire(now wheel.Time) {
 	case c.state.has(stParting) && !now.Before(c.partsAt()):
 		c.startClose(c.loop.srv.goodbye())
 	case c.listens() && !now.Before(c.heard+c.idleTimeout()):
-		c.idleExpired(now)
+		c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
 	case c.keepsAlive() && !now.Before(c.asksAt()):
 		c.askForLife(now)
 	}
@@ -63,20 +63,10 @@ func (c *Conn) stageExpired() {
 	}
 }
 
-// idleExpired ends a connection whose peer said nothing, unless something has come that was not read yet,
-// as after this process was stopped for a while.
-func (c *Conn) idleExpired(now wheel.Time) {
-	if c.unread() {
-		c.heard = now
-		return
-	}
-	c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
-}
-
 // messageExpired ends a connection whose message is not whole in time, unless the rest may have come
 // and not be read, as while a handler runs: then it is looked at again soon.
 func (c *Conn) messageExpired(now wheel.Time) {
-	if c.state.has(stTurn|stParked|stReadable|stQueued) || c.unread() {
+	if c.state.has(stTurn | stParked | stReadable | stQueued) {
 		c.began = now - c.messageTimeout() + min(c.messageTimeout(), messageGrace)
 		return
 	}
