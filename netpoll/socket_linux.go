@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -206,17 +205,6 @@ func Reset(fd int) error {
 // SetNoDelay makes the kernel send small writes at once (TCP_NODELAY).
 func SetNoDelay(fd int) error {
 	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, "TCP_NODELAY", 1)
-}
-
-// SetUserTimeout bounds how long sent bytes may stay unacknowledged before the kernel gives the
-// connection up (TCP_USER_TIMEOUT, RFC 5482), in whole milliseconds, rounded up. Zero means the
-// system's own bound, some 15 minutes.
-func SetUserTimeout(fd int, d time.Duration) error {
-	ms := d.Milliseconds()
-	if d%time.Millisecond > 0 {
-		ms++ // or else a very short bound would turn into none
-	}
-	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT", int(min(ms, math.MaxInt32)))
 }
 
 // SetSendBuffer bounds the bytes that the kernel holds for the peer (SO_SNDBUF). The kernel doubles

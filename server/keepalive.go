@@ -102,7 +102,11 @@ func (c *Conn) askForLife(now wheel.Time) {
 // noAnswer gives up a peer that did not answer in time, unless the ping is still under way behind bytes that
 // it acknowledges.
 func (c *Conn) noAnswer(now wheel.Time) {
-	if a, ok := c.acks(); ok && a.Outstanding && ticksOf(a.Since) < now-c.alive {
+	switch a, ok := c.acks(); {
+	case ok && a.Unsent && !a.Unanswered: // the peer does not read, and its kernel acknowledges the probes
+		c.alive = now
+		return
+	case ok && a.Outstanding && ticksOf(a.Since) < now-c.alive:
 		c.alive = now - ticksOf(a.Since)
 		return
 	}

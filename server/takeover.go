@@ -165,9 +165,6 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		netpoll.Close(fd)
 		return err
 	}
-	if d := srv.userTimeout(); d > 0 && netpoll.IsTCP(fd) {
-		netpoll.SetUserTimeout(fd, d)
-	}
 	c.state |= stTurn // nobody else may serve it before its open event is in place
 	if err := c.loop.add(c); err != nil {
 		c.mu.Lock()
