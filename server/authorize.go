@@ -162,7 +162,7 @@ func (c *Conn) verdict(ep *Endpoint, r *Request) (value any, err error) {
 	c.mu.Lock()
 	left := -c.loop.srv.since(c.at)
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(c.loop.srv.wanted, left)
+	ctx, cancel := c.loop.srv.withTimeout(c.loop.srv.wanted, left)
 	defer cancel()
 	std, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(r.raw)))
 	if err != nil {

@@ -1,7 +1,10 @@
 package server
 
 import (
+	"slices"
 	"sync"
+
+	"github.com/gobwas/ws"
 
 	"github.com/stillpool/stillpool/server/wheel"
 )
@@ -34,7 +37,9 @@ type backlog struct {
 	ping   []byte // payload of the last ping that came meanwhile, if pinged
 	pinged bool
 
-	answering bool // what is put next is queued by the connection's own OnMessage
+	answering bool       // what is put next is queued by the connection's own OnMessage
+	pace      pace       // of the peer, while the connection has stWriting
+	look      wheel.Time // when it is looked at next
 
 	rank rank // among those for which much waits
 }
@@ -57,6 +62,7 @@ const (
 	rest                        // of one frame, whose beginning is sent or in the segment before
 	message                     // one frame, as frames, that may be dropped
 	farewell                    // the close frame
+	pong                        // a pong
 )
 
 // lease says for how long the bytes of a body stay as they are: while the call lasts, for ever, or
@@ -190,9 +196,35 @@ func (b *backlog) pass(n int) {
 	}
 }
 
-// vectors fills dst, up to its capacity, with what is to be sent next.
+// placePong queues the pong before all else, in the place of older ones. No frame must have begun.
+func (b *backlog) placePong() {
+	b.dropPongs()
+	if b.off > 0 { // between two frames of a segment
+		s := &b.live()[0]
+		s.data, b.off = s.data[b.off:], 0
+	}
+	s := segment{data: appendFrame(nil, ws.OpPong, b.ping), at: b.since, kind: pong}
+	b.held += len(s.data) + segmentCost
+	b.pinged = false
+	if b.first == 0 {
+		b.segments = slices.Insert(b.segments, 0, s)
+		return
+	}
+	b.first--
+	b.segments[b.first] = s
+}
+
+// vectors fills dst, up to its capacity, with what is to be sent next: of a frame that has begun the rest and no
+// more, if a pong is to follow it.
 func (b *backlog) vectors(dst [][]byte) [][]byte {
 	off := b.off
+	if b.pinged && b.inFrame() {
+		n, end := b.begun()
+		if n == 2 {
+			dst, off = append(dst, b.live()[0].data[off:]), 0
+		}
+		return append(dst, b.live()[n-1].data[off:end])
+	}
 	for _, s := range b.live() {
 		if len(dst) == cap(dst) {
 			break

@@ -36,7 +36,7 @@ type Conn struct {
 	// handshake, then the next tick, and once closing the end of the close. Guarded by mu.
 	at    wheel.Time
 	heard wheel.Time // when bytes last came; guarded by mu
-	began wheel.Time // when what is half received (stHalf) did; guarded by mu
+	began wheel.Time // when what is half received (stHalf) did, or what is sent (stSent); guarded by mu
 	alive wheel.Time // see keepalive.go; guarded by mu
 
 	deflate deflation // as agreed at the upgrade; then never changed
@@ -53,7 +53,13 @@ type extra struct {
 	peer  *netip.AddrPort // of the socket, if that is a proxy's
 	// windows are of a connection whose compression keeps some; then never changed.
 	windows *windows
-	end     *Closing // why the connection ends, once that is known
+	end     *ending // why the connection ends, once that is known
+}
+
+// ending is how a connection ends.
+type ending struct {
+	Closing
+	pace pace // of the peer, until its end
 }
 
 // inbound is what is kept of a connection's input between two reads.
@@ -110,6 +116,7 @@ const (
 	stAnswered // what came since is not looked at yet
 	stAnswers  // OnMessage runs: what is queued now counts towards the pause of reading
 	stPaused   // control frames are read, messages are not, see pause.go
+	stSent     // bytes were sent, see progress.go
 
 	// What the connection counts for at the limits of admit.go.
 	stTold    // is there only to be told that it can't be

@@ -71,6 +71,7 @@ func (c *Conn) noteHalf(w *worker, d *decoder, fresh bool) {
 	defer c.mu.Unlock()
 	if c.state &^= stHalf; half {
 		c.state |= stHalf
+		c.state &^= stSent // for which began is, too
 		c.began = c.loop.srv.now()
 		c.placeSooner()
 	}

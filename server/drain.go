@@ -10,8 +10,9 @@ import (
 // This file ends the server: in order, or at once.
 
 // Shutdown stops accepting, says goodbye to every connection with DrainCode, and waits until all of
-// them are gone. When ctx ends first, what is left is cut off, and the error tells how many
-// connections that were and wraps ctx's.
+// them are gone. When ctx ends first, what is left is cut off, and the error says how many
+// connections that were and wraps ctx's. Connections whose peers make no progress with what waits for them
+// are cut off before that; then the error says how many, and wraps ErrWriteTimeout.
 //
 // With a DrainDelay nothing happens for so long but that Ready answers ErrServerClosed: whoever comes
 // is let in, so that a balancer that asks now and then has sent them elsewhere before anybody is refused.
@@ -50,6 +51,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	<-web
 	if !inside && err == nil {
 		err = s.seeOff(ctx)
+	}
+	if n := s.cutShort.Load(); n > 0 && err == nil {
+		err = fmt.Errorf("server: shutdown: %d connections were cut off: %w", n, ErrWriteTimeout)
 	}
 	return err
 }

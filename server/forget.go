@@ -88,6 +88,23 @@ func (b *backlog) cut() (freed int) {
 	return before - b.held
 }
 
+// dropPongs drops pongs of which nothing is sent.
+func (b *backlog) dropPongs() {
+	live := b.live()
+	for i := range live {
+		if live[i].kind == pong && !(i == 0 && b.off > 0) {
+			b.forget(live[i : i+1])
+		}
+	}
+	b.pass(moveUp(live))
+}
+
+// inFrame reports whether a part of a frame is sent.
+func (b *backlog) inFrame() bool {
+	n, _ := b.begun()
+	return n > 0
+}
+
 // begun is where the frame ends of which a part is sent: in which segment, counted from one, and how
 // far in it. It is 0 if there is none.
 func (b *backlog) begun() (n, end int) {

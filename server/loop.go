@@ -108,7 +108,8 @@ func (l *loop) run(s *shift) {
 // gather waits for work and takes a batch of it. What is due by the clock goes first, because it
 // has a time to be held against.
 func (l *loop) gather(s *shift) bool {
-	n, err := l.poll.Wait(s.events[:], l.fallAsleep())
+	wait, wake := l.fallAsleep()
+	n, err := l.poll.Wait(s.events[:], wait)
 	if err != nil {
 		if !errors.Is(err, netpoll.ErrClosed) {
 			l.srv.log().Error("event loop ends", "error", err)
@@ -117,7 +118,7 @@ func (l *loop) gather(s *shift) bool {
 		return false
 	}
 	last := s.now
-	s.now = l.srv.now()
+	s.now = wheelTime(l.srv.clock.look(wake))
 	s.sparse = s.now-last > 1
 	s.items = s.items[:0]
 	l.mu.Lock()
@@ -195,19 +196,22 @@ func (l *loop) takeQueues(s *shift) {
 	}
 }
 
-// fallAsleep works out how long the loop may wait, and says so to those who bring it work.
-func (l *loop) fallAsleep() time.Duration {
+// fallAsleep works out how long the loop may wait, and until when by the server's clock, and says so to those
+// who bring it work.
+func (l *loop) fallAsleep() (wait, wake time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue)+len(l.bulk) > 0 || l.acceptAgain() {
-		return 0
+		return 0, never
 	}
 	l.sleeping = true
 	l.until, l.sleepEnds = l.wheel.Next()
 	if !l.sleepEnds {
-		return -1
+		return -1, never
 	}
-	return max(0, -l.srv.since(l.until))
+	now := l.srv.clock.now()
+	wait = max(0, -sinceAt(now, l.until))
+	return wait, now + wait
 }
 
 func (l *loop) acceptAgain() bool {

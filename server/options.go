@@ -144,10 +144,13 @@ type Options struct {
 	// came for so long after a ping. So a peer that is cut off while nothing is under way is gone within
 	// Keepalive and PongTimeout, and else within Server.UserTimeout. 0 is 20 s.
 	PongTimeout time.Duration
-	// WriteTimeout ends a connection when something has waited for it in the process for so long and the
-	// kernel took nothing of it, or not all of what waited first. Nothing waits here before the kernel has
-	// what it takes: UnsentLowWater and SendBuffer bound that. 0 is 10 s; negative is never.
+	// WriteTimeout ends a connection when something waits for it in the process and its peer made no progress for
+	// this time: took less than 4 KiB. Nothing waits here before the kernel has what it takes: UnsentLowWater and
+	// SendBuffer bound that. A peer that reads slowly and without a pause stays. 0 is 10 s; negative is never.
 	WriteTimeout time.Duration
+	// MaxQueueAge ends a connection when what waits longest in the process has waited for this time, whatever
+	// progress its peer makes. It bounds a trickle, and how old what a peer gets may be. 0 is never.
+	MaxQueueAge time.Duration
 	// UnsentLowWater bounds the bytes that the kernel takes for a peer and can't send yet, because the
 	// peer's own buffers are full or the network is slow (TCP_NOTSENT_LOWAT): so what waits, waits here,
 	// where Backlog counts it and Overflow has its say. The kernel goes past it by a packet or two, of up to
@@ -261,7 +264,7 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	o.UnsentLowWater = orDefault(o.UnsentLowWater, defaultUnsentLowWater)
 	o.Keepalive = orDefault(o.Keepalive, defaultKeepalive)
 	o.PongTimeout = orDefault(o.PongTimeout, defaultPongTimeout)
-	if o.MaxMessage < 0 || o.Backlog < 0 || o.SendBuffer < 0 || o.Every < 0 || o.IdleTimeout < 0 || o.PongTimeout < 0 {
+	if o.MaxMessage < 0 || o.Backlog < 0 || o.SendBuffer < 0 || o.Every < 0 || o.MaxQueueAge < 0 || o.IdleTimeout < 0 || o.PongTimeout < 0 {
 		return o, nil, fmt.Errorf("server: negative limit in Options")
 	}
 	if int64(o.MaxMessage) > maxMaxMessage {
@@ -276,7 +279,7 @@ func (o Options) withDefaults() (Options, []originPattern, error) {
 	if err := o.Compression.check(); err != nil {
 		return o, nil, err
 	}
-	if max(o.IdleTimeout, o.WriteTimeout, o.MessageTimeout, o.Keepalive, o.PongTimeout) > maxTimer {
+	if max(o.IdleTimeout, o.WriteTimeout, o.MaxQueueAge, o.MessageTimeout, o.Keepalive, o.PongTimeout) > maxTimer {
 		return o, nil, fmt.Errorf("server: timeout longer than %v", maxTimer)
 	}
 	for _, p := range o.Subprotocols {

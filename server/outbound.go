@@ -137,6 +137,7 @@ func (c *Conn) ownBacklog() *backlog {
 func (c *Conn) waitWritable() {
 	if !c.state.has(stWriting | stDead | stGone) {
 		c.state |= stWriting
+		c.beginPace()
 		if err := c.loop.poll.Modify(int(c.fd), c.token(), netpoll.Read|netpoll.Write); err != nil {
 			c.lose(err)
 			return
@@ -151,6 +152,7 @@ func (c *Conn) waitWritable() {
 func (c *Conn) flush() {
 	defer c.noteTaken(c.state.has(stWriting), c.heldOut())
 	for c.out != nil && !c.state.has(stDead|stGone) {
+		c.placePong()
 		var room [16][]byte
 		n, err := c.sendv(c.out.vectors(room[:0]))
 		if err != nil && err != netpoll.ErrWouldBlock {
@@ -159,6 +161,7 @@ func (c *Conn) flush() {
 		}
 		before := c.out.held
 		c.out.sent(n)
+		c.noteTook(n)
 		c.loop.srv.outbound.give(int64(before - c.out.held))
 		switch {
 		case c.out.held == 0:
@@ -168,6 +171,17 @@ func (c *Conn) flush() {
 			return
 		}
 	}
+}
+
+// placePong queues the pong that waits where it goes out next: section 5.5.2 wants it "as soon as is practical". A
+// frame that has begun goes out first. c.mu must be held.
+func (c *Conn) placePong() {
+	if !c.out.pinged || c.out.empty() || c.out.inFrame() {
+		return
+	}
+	before := c.out.held
+	c.out.placePong()
+	c.loop.srv.outbound.used.Add(int64(c.out.held - before))
 }
 
 // heldOut is what waits, by the measure of the backlog.
@@ -201,7 +215,7 @@ func (c *Conn) flushed() {
 		}
 	}
 	if pinged {
-		c.control(appendFrame(nil, ws.OpPong, ping))
+		c.say(appendFrame(nil, ws.OpPong, ping), pong)
 	}
 	if c.out == nil {
 		c.wordsSaid()
@@ -243,4 +257,5 @@ func (c *Conn) congested() bool {
 func (c *Conn) countOut(n int) {
 	c.loop.stats.messagesOut.Add(1)
 	c.loop.stats.bytesOut.Add(uint64(n))
+	c.noteSent()
 }

