@@ -143,7 +143,7 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		return err
 	}
 	rest = append([]byte(nil), rest...)
-	through, ok := conn.(*prefixed)
+	through, ok := conn.(*plainConn)
 	if ok {
 		rest = append(rest, through.prefix...)
 		conn = through.Conn
