@@ -127,6 +127,7 @@ type Server struct {
 	pace                       bucket
 	spares                     spares
 	complaints                 [limits]complaint
+	badOrigins                 originRejections
 	complains                  atomic.Bool // there is something to say of them
 	exhausted                  atomic.Bool // an acceptor rests for want of a descriptor
 	goodbyes                   goodbyes
