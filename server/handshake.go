@@ -71,7 +71,11 @@ func (c *Conn) request(w *worker, raw, rest []byte) error {
 	if ep == nil {
 		return errNotFound
 	}
+	if r.head.origins > 0 && c.fromProxy() {
+		r.head.forwardedHost = forwardedHost(r.head.fields("X-Forwarded-Host"), r.head.fields("Forwarded"))
+	}
 	if r.agreed, err = ep.judge(&r.head); err != nil {
+		srv.noteOrigin(ep, &r.head, err)
 		return err
 	}
 	r.conn = c

@@ -18,8 +18,10 @@ type agreement struct {
 	// bounded is whether the client asked for a bound of the server's window, which then has to be
 	// answered, also if it bounds nothing (RFC 7692 section 7.1.2.1).
 	bounded bool
-	client  netip.AddrPort // whom a trusted proxy speaks for, if net/http has read the request
-	value   any            // what Authorize had remembered
+	// client is what a trusted proxy says of its client, if it does (said) and net/http has read the request.
+	client netip.AddrPort
+	said   bool
+	value  any // what Authorize had remembered
 }
 
 // judge holds a request against section 4.2.1 and the endpoint's options.
@@ -52,7 +54,7 @@ func (ep *Endpoint) check(h *head) error {
 		return errVersion
 	case h.keys != 1 || !validKey(h.key):
 		return errNoKey
-	case h.origins > 1 || h.origins == 1 && !originAllowed(string(h.origin), string(h.host), ep.origins):
+	case h.origins > 1 || h.origins == 1 && !originAllowed(string(h.origin), string(h.askedHost()), ep.origins):
 		return errOrigin
 	}
 	return nil

@@ -12,6 +12,7 @@ const (
 	defaultMaxHeader        = 8 << 10 // Server.MaxHeaderBytes
 	defaultHandshakeTimeout = 10 * time.Second
 	defaultCloseTimeout     = 5 * time.Second
+	defaultBodyTimeout      = time.Minute
 	defaultWorkers          = 1024
 	defaultInboundBudget    = 256 << 20
 	defaultOutboundBudget   = 256 << 20
@@ -62,10 +63,10 @@ const (
 	// unread bytes don't make the kernel send a reset that swallows them (RFC 9112 section 9.6).
 	lingerBytes = 256 << 10
 	lingerTime  = 2 * time.Second
-	// httpReadTimeout is how long a connection that Server.Handler has may take to send a request,
-	// body and all, and httpIdleTimeout how long it may stay without one.
-	httpReadTimeout = time.Minute
+	// httpIdleTimeout is how long a connection that Server.Handler has may stay without a request, and
+	// bodyProgress what a request's body must bring in each Server.BodyTimeout.
 	httpIdleTimeout = time.Minute
+	bodyProgress    = 4 << 10
 	// messageGrace is after how long, in milliseconds, a late message is looked at again that was not
 	// read as far as it came.
 	messageGrace = 1000

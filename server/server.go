@@ -69,6 +69,12 @@ type Server struct {
 	// HandshakeTimeout bounds the time from accept to a whole head; a slower one is told 408. It
 	// bounds Options.Authorize too; there the peer is told 503. 0 is 10 s.
 	HandshakeTimeout time.Duration
+	// BodyTimeout bounds the wait for the body of a request that Handler or Options.Plain serves. Reading the
+	// body fails with os.ErrDeadlineExceeded when less than 4 KiB of it, or less than its rest, come in that
+	// time; the time between two reads does not count. A handler that sets a read deadline of its own, by
+	// http.ResponseController, takes the place of the timeout. The size of a body is the handler's to bound
+	// (http.MaxBytesReader), and so is the time that the response takes. 0 is 1 min; negative is never.
+	BodyTimeout time.Duration
 	// CloseTimeout bounds the wait for the answer to a close frame, from when the peer has taken that frame. While
 	// the frame and what is queued before it wait, the peer has to make progress: to take 4 KiB, or all that is
 	// left, in each CloseTimeout. 0 is 5 s.
@@ -123,6 +129,7 @@ type Server struct {
 	pace                       bucket
 	spares                     spares
 	complaints                 [limits]complaint
+	badOrigins                 originRejections
 	complains                  atomic.Bool // there is something to say of them
 	exhausted                  atomic.Bool // an acceptor rests for want of a descriptor
 	goodbyes                   goodbyes
@@ -272,6 +279,8 @@ func (s *Server) maxHandshakes() int64 { return int64(orDefault(s.MaxHandshakes,
 func (s *Server) handshakeTimeout() time.Duration {
 	return orDefault(s.HandshakeTimeout, defaultHandshakeTimeout)
 }
+
+func (s *Server) bodyTimeout() time.Duration { return orDefault(s.BodyTimeout, defaultBodyTimeout) }
 
 func (s *Server) closeTimeout() wheel.Time {
 	return ticksOf(orDefault(s.CloseTimeout, defaultCloseTimeout))

@@ -32,9 +32,11 @@ var (
 func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer ep.srv.complain()
 	agreed, err := ep.judgeStd(r)
-	if agreed.client.IsValid() {
+	if agreed.said {
 		r = r.WithContext(r.Context()) // the caller's is not to be changed
-		r.RemoteAddr = agreed.client.String()
+		if r.RemoteAddr = ""; agreed.client.IsValid() {
+			r.RemoteAddr = agreed.client.String()
+		}
 	}
 	if err == nil {
 		agreed.value, err = ep.askStd(w, r)
@@ -95,7 +97,7 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 	if err := ep.srv.mayCome(r); err != nil {
 		return a, err
 	}
-	client, err := ep.srv.believeStd(r)
+	client, said, err := ep.srv.believeStd(r)
 	if err != nil {
 		return a, err
 	}
@@ -110,8 +112,12 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 			}
 		}
 	}
+	if ep.srv.fromProxyStd(r) {
+		h.forwardedHost = forwardedHost(linesStd(r, "X-Forwarded-Host"), linesStd(r, "Forwarded"))
+	}
 	a, err = ep.judge(&h)
-	a.client = client
+	ep.srv.noteOrigin(ep, &h, err)
+	a.client, a.said = client, said
 	return a, err
 }
 
@@ -143,7 +149,7 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		return err
 	}
 	rest = append([]byte(nil), rest...)
-	through, ok := conn.(*prefixed)
+	through, ok := conn.(*plainConn)
 	if ok {
 		rest = append(rest, through.prefix...)
 		conn = through.Conn
@@ -158,7 +164,7 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 	if through != nil && through.proxied {
 		c.speakFor(through.remote)
 	}
-	if agreed.client.IsValid() {
+	if agreed.said {
 		c.speakFor(agreed.client)
 	}
 	if err := srv.come(c); err != nil {
