@@ -193,7 +193,7 @@ func (ep *Endpoint) askStd(w http.ResponseWriter, r *http.Request) (value any, e
 	returned := false
 	defer func() {
 		if !returned {
-			ep.refuseStd(w, errFailed)
+			ep.refuseStd(w, r, errFailed)
 			http.NewResponseController(w).Flush()
 		}
 	}()

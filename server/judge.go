@@ -38,10 +38,10 @@ func (ep *Endpoint) check(h *head) error {
 	switch {
 	case ep.srv.Draining():
 		return ep.srv.comeBackLater()
-	case h.old:
-		return errHTTPVersion // section 4.2.1: "an HTTP/1.1 or higher GET request"
 	case string(h.method) != http.MethodGet:
 		return errMethod
+	case h.old:
+		return errOldHTTP // section 4.2.1: "an HTTP/1.1 or higher GET request"
 	case !h.wantsUpgrade:
 		return errNoUpgrade
 	case !h.connection:
@@ -112,12 +112,13 @@ func appendAccept(dst, key []byte) []byte {
 	return base64.StdEncoding.AppendEncode(dst, sum[:])
 }
 
-// validKey tells whether a key is 16 bytes in base64 (section 4.1).
+// validKey reports whether a key is 16 bytes in base64 (section 4.1).
 func validKey(key []byte) bool {
 	var buf [18]byte
 	if len(key) != keyLength {
 		return false
 	}
-	n, err := base64.StdEncoding.Strict().Decode(buf[:], key)
+	// Not Strict: the bits behind the sixteenth byte don't count, and in the example of section 4.1 they are set.
+	n, err := base64.StdEncoding.Decode(buf[:], key)
 	return err == nil && n == 16
 }

@@ -9,7 +9,7 @@ import (
 // Defaults, each with the field that changes it. "Put a limit on everything": no field of Options
 // or Server means "without bound" when it is left zero, but for those that say so.
 const (
-	defaultMaxHeader        = 8 << 10 // Server.MaxHeaderBytes
+	defaultMaxHeader        = 16 << 10 // Server.MaxHeaderBytes: as by Node
 	defaultHandshakeTimeout = 10 * time.Second
 	defaultCloseTimeout     = 5 * time.Second
 	defaultWorkers          = 1024
@@ -162,7 +162,9 @@ type Options struct {
 	// whose host and port are those of the Host header). Requests without an Origin header are
 	// allowed; browsers always send one. A pattern is scheme://host[:port], where the host may
 	// begin with "*." for any subdomain and the port may be "*" for any; the same without a scheme,
-	// for both http and https; "null" for pages without an origin; or "*" for all.
+	// for both http and https; the origin of an app or an extension, as file://, app://. or
+	// chrome-extension://id, which is matched as it is; "null" for pages without an origin; or "*" for all.
+	// The schemes ws and wss stand for http and https, in patterns and in origins.
 	Origins []string
 	// Subprotocols are what the endpoint speaks, best first. The best one that the client offers
 	// is agreed on; with none in common, none is.

@@ -52,7 +52,7 @@ var every = map[string]struct {
 }{
 	"errBareLF": {errBareLF, RefusedBadRequest}, "errControlByte": {errControlByte, RefusedBadRequest},
 	"errRequestLine": {errRequestLine, RefusedBadRequest}, "errTarget": {errTarget, RefusedBadRequest},
-	"errHTTPVersion": {errHTTPVersion, RefusedBadRequest}, "errFold": {errFold, RefusedBadRequest},
+	"errHTTPVersion": {errHTTPVersion, RefusedBadRequest}, "errOldHTTP": {errOldHTTP, RefusedBadRequest}, "errFold": {errFold, RefusedBadRequest},
 	"errFieldName": {errFieldName, RefusedBadRequest}, "errNoHost": {errNoHost, RefusedBadRequest},
 	"errManyHosts": {errManyHosts, RefusedBadRequest}, "errHost": {errHost, RefusedBadRequest},
 	"errBothLengths": {errBothLengths, RefusedBadRequest}, "errManyLengths": {errManyLengths, RefusedBadRequest},

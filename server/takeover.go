@@ -40,13 +40,13 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		agreed.value, err = ep.askStd(w, r)
 	}
 	if err != nil {
-		ep.refuseStd(w, err.(*refusal))
+		ep.refuseStd(w, r, err.(*refusal))
 		return
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", fmt.Errorf("%w: %w", ErrTakeover, err))
-		ep.refuseStd(w, errWrap)
+		ep.refuseStd(w, r, errWrap)
 		return
 	}
 	defer func() {
@@ -86,9 +86,6 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 	if r.ProtoMajor > 1 {
 		return a, errHTTP2
 	}
-	if !r.ProtoAtLeast(1, 1) {
-		return a, errHTTPVersion
-	}
 	if r.TLS != nil {
 		return a, errTLS
 	}
@@ -99,7 +96,7 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 	if err != nil {
 		return a, err
 	}
-	h := head{method: []byte(r.Method), host: []byte(r.Host), hasBody: r.ContentLength != 0}
+	h := head{method: []byte(r.Method), host: []byte(r.Host), hasBody: r.ContentLength != 0, old: !r.ProtoAtLeast(1, 1)}
 	for name, values := range r.Header {
 		for _, v := range values {
 			if err := h.note([]byte(name), []byte(v)); err != nil {
@@ -129,11 +126,15 @@ func (s *Server) mayCome(r *http.Request) error {
 }
 
 // refuseStd is refuse by net/http, which adds the date and knows what HEAD is.
-func (ep *Endpoint) refuseStd(w http.ResponseWriter, r *refusal) {
-	ep.srv.refusedOutside[r.why()].Add(1)
-	maps.Copy(w.Header(), r.fields())
-	w.WriteHeader(r.status)
-	io.WriteString(w, r.body())
+func (ep *Endpoint) refuseStd(w http.ResponseWriter, r *http.Request, no *refusal) {
+	ep.srv.refusedOutside[no.why()].Add(1)
+	maps.Copy(w.Header(), no.fields())
+	if r.ProtoAtLeast(1, 1) {
+		// net/http then ends the connection only if the first line says close and no more.
+		w.Header()["Connection"] = append([]string{"close"}, no.header["Connection"]...)
+	}
+	w.WriteHeader(no.status)
+	io.WriteString(w, no.body())
 }
 
 // takeOver moves a hijacked connection to a loop. What the hijack had buffered are its first frames.
