@@ -18,8 +18,10 @@ type agreement struct {
 	// bounded is whether the client asked for a bound of the server's window, which then has to be
 	// answered, also if it bounds nothing (RFC 7692 section 7.1.2.1).
 	bounded bool
+	key     string         // the client's, if net/http has read the request: Authorize may change that
 	client  netip.AddrPort // whom a trusted proxy speaks for, if net/http has read the request
-	value   any            // what Authorize had remembered
+	value   any            // what Authorize granted
+	extra   string         // further lines of the answer, each behind its CR LF
 }
 
 // judge holds a request against section 4.2.1 and the endpoint's options.
@@ -96,6 +98,7 @@ func appendUpgrade(dst, key []byte, a *agreement) []byte {
 	if a.deflate.agreed() {
 		dst = appendDeflation(append(dst, "\r\nSec-WebSocket-Extensions: "...), a)
 	}
+	dst = append(dst, a.extra...)
 	return append(dst, "\r\n\r\n"...)
 }
 

@@ -26,7 +26,8 @@ var (
 
 // ServeHTTP upgrades a request that net/http has read, so that an endpoint can be mounted in any
 // http.Server. The connection's descriptor moves to the event loops, and its goroutine and buffers
-// are given back when ServeHTTP returns, which it does at once, or after Options.Authorize. A
+// are given back when ServeHTTP returns, which it does at once, or after Options.Authorize. The headers that w
+// has are sent with the 101 response, by the rules of Grant.Header and before those. A
 // connection under TLS, one of HTTP/2 and one that a listener has wrapped are refused. The Server need not listen by itself, but
 // its Shutdown or Close ends these connections too, and the http.Server's does not.
 func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -37,12 +38,14 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = agreed.client.String()
 	}
 	if err == nil {
-		agreed.value, err = ep.askStd(w, r)
+		err = ep.askStd(w, r, &agreed)
 	}
-	if err != nil {
-		ep.refuseStd(w, r, err.(*refusal))
+	var no *refusal
+	if errors.As(err, &no) {
+		ep.refuseStd(w, r, no)
 		return
 	}
+	left := err == errClientLeft
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", fmt.Errorf("%w: %w", ErrTakeover, err))
@@ -53,6 +56,9 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		conn.Close() // the loop has a descriptor of its own by then
 		ep.srv.descriptorFreed()
 	}()
+	if left {
+		return
+	}
 	if err := ep.takeOver(conn, buffered.Reader, r, agreed); err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", err)
 		r := takeOverRefusal(err)
@@ -108,7 +114,7 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 		}
 	}
 	a, err = ep.judge(&h)
-	a.client = client
+	a.client, a.key = client, string(h.key)
 	return a, err
 }
 
@@ -182,7 +188,7 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		c.loop.stats.accepted.Add(1)
 	}
 	w := new(worker)
-	if c.switchOver(w, ep, []byte(r.Header.Get("Sec-WebSocket-Key")), &agreed) {
+	if c.switchOver(w, ep, []byte(agreed.key), &agreed) {
 		c.parkOpen(w, &Request{std: r, agreed: agreed, conn: c}, rest)
 	}
 	c.mu.Lock()

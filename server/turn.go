@@ -40,6 +40,9 @@ func (c *Conn) event(w *worker, r netpoll.Ready) {
 	}
 	if r&netpoll.HangUp != 0 {
 		c.state |= stHangUp
+		if c.state.has(stAsking) {
+			c.clientLeft()
+		}
 	}
 	t := taskNone
 	if !c.state.has(stQueued) { // who has had its share comes behind the others, whatever more it sends
