@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/netip"
 	"sync"
 	"time"
@@ -49,7 +50,7 @@ type Conn struct {
 // extra is what few connections have.
 type extra struct {
 	value any
-	sub   *string         // one of Options.Subprotocols
+	sub   *string         // as Endpoint.subprotocol keeps it
 	peer  *netip.AddrPort // of the socket, if that is a proxy's
 	// windows are of a connection whose compression keeps some; then never changed.
 	windows *windows
@@ -70,6 +71,8 @@ type inbound struct {
 	parked    parked // an event that waits for a worker
 	// lingered counts what was read and dropped after the last words.
 	lingered int
+	// leave ends the context of Authorize, while that runs (stAsking); guarded by Conn.mu.
+	leave context.CancelFunc
 }
 
 // parked is an event that could not be delivered where it was found.

@@ -9,7 +9,7 @@ import (
 // Defaults, each with the field that changes it. "Put a limit on everything": no field of Options
 // or Server means "without bound" when it is left zero, but for those that say so.
 const (
-	defaultMaxHeader        = 8 << 10 // Server.MaxHeaderBytes
+	defaultMaxHeader        = 16 << 10 // Server.MaxHeaderBytes: as by Node
 	defaultHandshakeTimeout = 10 * time.Second
 	defaultCloseTimeout     = 5 * time.Second
 	defaultBodyTimeout      = time.Minute
@@ -100,14 +100,16 @@ const (
 // ([Stats].Panics), and its connection closed with 1011. It may call anything of this package, about its own
 // connection or others.
 type Options struct {
-	// Authorize, if there is one, has the last word on a handshake that is right in all else: nil lets
-	// it in, and any error is a refusal, a *Denial with an answer of its own choice, another with 403
-	// and nothing of the error's. It may take as long as is left of Server.HandshakeTimeout; then, or
-	// when the server shuts down, the peer is told 503, its context ends, and its result is dropped.
-	// It runs on the pool that Server.Workers bounds, or, for a request that net/http has read, on that
-	// request's goroutine and for as long as that request's context says. Remember passes on to OnOpen
-	// what it learns. One that panics is logged, and the peer told 500.
-	Authorize func(r *http.Request) error
+	// Authorize, if there is one, decides last about a handshake that is right in all else. Without an error the client
+	// is accepted, with what the Grant has for it. A *Rejection is an answer of its own choice; any other error is
+	// answered with 403 and nothing of its text.
+	//
+	// It may take as long as is left of Server.HandshakeTimeout; then, or when the server shuts down, its context ends,
+	// the client gets 503, and its result is dropped. Its context ends too when the client leaves, and then the
+	// connection has no OnOpen. It runs on the pool that Server.Workers bounds: one that heeds its context frees its
+	// place at once. For a request that net/http has read it runs on that request's goroutine, for as long as the
+	// request's context says. A panic is logged, and the client gets 500.
+	Authorize func(r *http.Request) (Grant, error)
 	// OnOpen is called when a connection is open. It may send. The request is valid until it
 	// returns.
 	OnOpen func(c *Conn, r *Request)
@@ -181,10 +183,12 @@ type Options struct {
 	// whose host and port are those of the Host header). Requests without an Origin header are
 	// allowed; browsers always send one. A pattern is scheme://host[:port], where the host may
 	// begin with "*." for any subdomain and the port may be "*" for any; the same without a scheme,
-	// for both http and https; "null" for pages without an origin; or "*" for all.
+	// for both http and https; the origin of an app or an extension, as file://, app://. or
+	// chrome-extension://id, which is matched as it is; "null" for pages without an origin; or "*" for all.
+	// The schemes ws and wss stand for http and https, in patterns and in origins.
 	Origins []string
 	// Subprotocols are what the endpoint speaks, best first. The best one that the client offers
-	// is agreed on; with none in common, none is.
+	// is agreed on; with none in common, none is. Grant.Subprotocol replaces the choice.
 	Subprotocols []string
 
 	// Compression says whether and how messages are compressed. The zero value is not at all.

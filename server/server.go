@@ -64,7 +64,7 @@ type Server struct {
 	// stands for peers of unix sockets. Where it is malformed, or the two differ, the peer is told 400.
 	TrustedProxies []netip.Prefix
 	// MaxHeaderBytes bounds the head of a handshake or of the first plain request of a connection;
-	// a longer one is told 431. 0 is 8 KiB.
+	// a longer one is rejected with 431. 0 is 16 KiB, which leaves room for several cookies.
 	MaxHeaderBytes int
 	// HandshakeTimeout bounds the time from accept to a whole head; a slower one is told 408. It
 	// bounds Options.Authorize too; there the peer is told 503. 0 is 10 s.

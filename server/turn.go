@@ -68,6 +68,9 @@ func (c *Conn) ready(w *worker, r netpoll.Ready) {
 	}
 	if r&netpoll.HangUp != 0 {
 		c.state |= stHangUp
+		if c.state.has(stAsking) {
+			c.clientLeft()
+		}
 	}
 }
 

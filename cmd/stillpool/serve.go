@@ -28,6 +28,7 @@ type serveCmd struct {
 	MaxHandshakes      int           `env:"STILLPOOL_MAX_HANDSHAKES" placeholder:"N" help:"Refuse connections with status 503 while N are not upgraded yet (default: 65536)."`
 	HandshakeRate      int           `env:"STILLPOOL_HANDSHAKE_RATE" placeholder:"N" help:"Refuse connections beyond N a second with status 503 (default: no such bound)."`
 	HandshakeBurst     int           `env:"STILLPOOL_HANDSHAKE_BURST" placeholder:"N" help:"Connections that may come at once before the rate counts (default: as many as in a second)."`
+	MaxHeaderBytes     int           `env:"STILLPOOL_MAX_HEADER_BYTES" placeholder:"N" help:"Refuse a request head longer than N bytes, as of large cookies, with status 431 (default: 16384)."`
 	TrustedProxies     []string      `env:"STILLPOOL_TRUSTED_PROXIES" placeholder:"PREFIX" help:"Proxies whose X-Forwarded-For and Forwarded are believed: addresses, networks like 10.0.0.0/8, or unix; repeatable, or with commas."`
 	ProxyProtocol      bool          `env:"STILLPOOL_PROXY_PROTOCOL" help:"Each connection begins with a PROXY header, version 1 or 2; with --trusted-proxies, from those only."`
 	Loops              int           `env:"STILLPOOL_LOOPS" placeholder:"N" help:"Event loops (default: one for every two processors)."`
@@ -106,6 +107,8 @@ func (s *serveCmd) Validate() error {
 		return errors.New("--max-conns, --loops and --workers can't be negative")
 	case s.MaxConnsPerAddress < 0 || s.MaxHandshakes < 0 || s.HandshakeRate < 0 || s.HandshakeBurst < 0:
 		return errors.New("--max-conns-per-address, --max-handshakes, --handshake-rate and --handshake-burst can't be negative")
+	case s.MaxHeaderBytes < 0:
+		return errors.New("--max-header-bytes can't be negative")
 	case s.HandshakeRate > mostHandshakes || s.HandshakeBurst > mostHandshakes:
 		return fmt.Errorf("--handshake-rate and --handshake-burst: want %d at the most", mostHandshakes)
 	case s.IPv4Prefix < 1 || s.IPv4Prefix > 32:

@@ -82,6 +82,7 @@ func (s *serveCmd) serve(l net.Listener, maxConns int, logger *slog.Logger, sign
 		MaxHandshakes:      s.MaxHandshakes,
 		HandshakeRate:      s.HandshakeRate,
 		HandshakeBurst:     s.HandshakeBurst,
+		MaxHeaderBytes:     s.MaxHeaderBytes,
 	}
 	var err error
 	if srv.TrustedProxies, err = proxies(s.TrustedProxies); err != nil {
