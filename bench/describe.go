@@ -34,10 +34,24 @@ func words(o Options, what string) string {
 	if o.Settle > 0 {
 		all = append(all, fmt.Sprintf("%v after they opened", o.Settle))
 	}
+	if o.OpenTime > 0 {
+		all = append(all, fmt.Sprintf("opened over %v", o.OpenTime))
+	}
+	if o.Busy > 0 {
+		all = append(all, BesideBusy(o.Busy))
+	}
 	if o.Loops > 1 {
 		all = append(all, fmt.Sprintf("client with %d loops", o.Loops))
 	}
 	return strings.Join(all, ", ")
+}
+
+// BesideBusy says what a measurement had beside it.
+func BesideBusy(n int) string {
+	if n == 1 {
+		return "beside a busy process"
+	}
+	return fmt.Sprintf("beside %d busy processes", n)
 }
 
 func (o EchoOptions) describe() string {

@@ -43,6 +43,7 @@
 //     those of many processes, and package stress with those that stay in a storm; times that processes
 //     tell each other
 //   - shared.go, netstat.go: what packages beside this one use of it; what the kernel lost
+//   - busy.go: processes that compute beside a measurement
 //   - proc.go, machine.go: processor time and memory of a process; where it was measured
 //   - job.go, comparison.go, metric.go: a scenario and its result as JSON; those of several servers
 //     in turn; the numbers that they are compared by

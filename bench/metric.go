@@ -32,6 +32,22 @@ func (m Metric) Spread(c *Contestant) Spread {
 	return SpreadOf(values)
 }
 
+// Pairs returns the metric of one server in ratio to that of another in each round that both came through. It leaves
+// out rounds without such a ratio.
+func (m Metric) Pairs(c *Comparison, name, other string) (ratios []float64) {
+	a, b := c.Server(name), c.Server(other)
+	of := map[int]float64{} // of the other one, by rounds
+	for i, s := range b.Rounds {
+		of[b.Round(i)] = m.of(s)
+	}
+	for i, s := range a.Rounds {
+		if ratio := m.of(s) / of[a.Round(i)]; finite(ratio) {
+			ratios = append(ratios, ratio)
+		}
+	}
+	return ratios
+}
+
 // Metrics are those of the comparison's scenario, in the order of importance.
 func (c *Comparison) Metrics() []Metric { return c.Job.Metrics() }
 

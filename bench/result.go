@@ -15,6 +15,7 @@ type Common struct {
 	URL     string  `json:"url"`
 	Conns   int     `json:"conns"` // asked for
 	Loops   int     `json:"loops"`
+	Busy    int     `json:"busy,omitempty"` // processes that computed meanwhile
 	Opening Opening `json:"opening"`
 
 	// Open is the number of connections at the end of measuring, and Lost says why others that had
@@ -107,7 +108,7 @@ type EchoResult struct {
 // fill sets the common part from what was read off.
 func (r *run) fill(c *Common) {
 	took := r.after.at - r.before.at
-	c.URL, c.Conns, c.Loops = r.options.URL, r.options.Conns, r.options.Loops
+	c.URL, c.Conns, c.Loops, c.Busy = r.options.URL, r.options.Conns, r.options.Loops, r.options.Busy
 	c.Opening = r.opening
 	c.Opening.Failed = r.after.census.failed
 	c.Open, c.Lost = r.after.census.open, r.after.census.lost

@@ -78,7 +78,7 @@ var smallPlan = []planned{
 
 func named(t *testing.T, names ...string) []*contestant {
 	t.Helper()
-	all, err := contestantsNamed(names, "")
+	all, err := contestantsNamed(names, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
