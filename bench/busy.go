@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Busy is processes that compute beside a measurement, so that clients and servers compete for processors as on a
@@ -89,6 +91,26 @@ func ServeBusy(in io.Reader, out io.Writer) error {
 	}
 	return nil
 }
+
+// Compute takes d of processor time, by how long a step took at its quickest when it was first called. Unlike a wait
+// for the clock it takes no less where others have the processor meanwhile.
+func Compute(d time.Duration) {
+	x := uint64(1)
+	for range d / max(1, computeTime()) {
+		x = compute(x)
+	}
+}
+
+// computeTime is that of one call of compute: the least of some, because another process may run during the others.
+var computeTime = sync.OnceValue(func() time.Duration {
+	least := time.Hour
+	for range 50 {
+		start := time.Now()
+		compute(1)
+		least = min(least, time.Since(start))
+	}
+	return least
+})
 
 // computeSteps take some 50 µs, so that the end of the input is soon seen.
 const computeSteps = 1 << 16

@@ -37,21 +37,29 @@ func words(o Options, what string) string {
 	if o.OpenTime > 0 {
 		all = append(all, fmt.Sprintf("opened over %v", o.OpenTime))
 	}
-	if o.Busy > 0 {
-		all = append(all, BesideBusy(o.Busy))
-	}
 	if o.Loops > 1 {
 		all = append(all, fmt.Sprintf("client with %d loops", o.Loops))
 	}
-	return strings.Join(all, ", ")
+	return strings.Join(all, ", ") + BesideBusy(o.Busy)
 }
 
-// BesideBusy says what a measurement had beside it.
-func BesideBusy(n int) string {
-	if n == 1 {
-		return "beside a busy process"
+// MachineState returns "quiet", or "busy" if n processes compute beside what is measured.
+func MachineState(n int) string {
+	if n > 0 {
+		return "busy"
 	}
-	return fmt.Sprintf("beside %d busy processes", n)
+	return "quiet"
+}
+
+// BesideBusy returns ", beside n busy processes" for the head of a table, and the empty string if there are none.
+func BesideBusy(n int) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return ", beside a busy process"
+	}
+	return fmt.Sprintf(", beside %d busy processes", n)
 }
 
 func (o EchoOptions) describe() string {
@@ -60,7 +68,11 @@ func (o EchoOptions) describe() string {
 	if o.Rate > 0 {
 		how = fmt.Sprintf("%.6g a second", o.Rate)
 	}
-	return fmt.Sprintf("messages of %d bytes, %s, at most %d on a connection", o.Size, how, o.Pipeline)
+	text := fmt.Sprintf("messages of %d bytes, %s, at most %d on a connection", o.Size, how, o.Pipeline)
+	if o.Misbehaving != nil {
+		text += ", " + o.Misbehaving.describe()
+	}
+	return text
 }
 
 func (o BroadcastOptions) describe() string {

@@ -28,6 +28,7 @@
 //   - decode.go: the frames of the server, at any split of the stream
 //   - tick.go, lateness.go: the first scenario and its bookkeeping; histogram.go
 //   - echo.go, dialogue.go, payload.go, pace.go: the second one, and its messages
+//   - misbehaving.go: clients beside those of the second one that have handlers block, compute and panic
 //   - broadcast.go, board.go, listening.go, broadcastresult.go: the third one; what all loops know of
 //     the messages for all, and what one does
 //   - stalled.go, strain.go, backlog.go, stalledresult.go: connections of it that never read, and what they

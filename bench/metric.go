@@ -270,6 +270,12 @@ func attackMetrics(prefix string, round int) []Metric {
 			}
 			return float64(r.Memory.PeakBytes-r.Memory.BeforeBytes) / 1e6
 		}),
+		of("peak_total", "server memory at the peak", "MB", 0, func(r *Round) float64 {
+			if r.Memory == nil {
+				return math.NaN()
+			}
+			return float64(r.Memory.PeakBytes) / 1e6
+		}),
 		of("server_cpu", "server CPU", "% of a core", 0, func(r *Round) float64 { return r.Beside.ServerCPUPercent }),
 	}
 }

@@ -103,6 +103,8 @@ type EchoResult struct {
 	Latency   Percentiles  `json:"latency"`
 	Curve     []CurvePoint `json:"latency_curve,omitempty"`
 	SendDelay *Percentiles `json:"send_delay,omitempty"`
+	// Misbehaved is how often handlers misbehaved beside, the warm-up included; see [Misbehaving].
+	Misbehaved int64 `json:"misbehaved,omitempty"`
 }
 
 // fill sets the common part from what was read off.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stillpool/stillpool/bench"
@@ -19,6 +20,7 @@ type compareCmd struct {
 	Echo      compareEchoCmd      `cmd:"" help:"Throughput, latency and cost of echoes."`
 	Broadcast compareBroadcastCmd `cmd:"" help:"Time and cost of a message to all connections."`
 	Connect   compareConnectCmd   `cmd:"" help:"Rate and cost of opening and closing connections."`
+	Handlers  compareHandlersCmd  `cmd:"" help:"Latency of echoes beside handlers that block or compute, of builds of Stillpool."`
 	Idle      compareIdleCmd      `cmd:"" help:"Memory of a connection, divided, and processor time when nothing happens."`
 	Attack    compareAttackCmd    `cmd:"" help:"Latency of good clients alone and beside hostile ones."`
 }
@@ -120,6 +122,29 @@ func (c *compareEchoCmd) Run() error {
 	c.setDefaults(5_000, "stillpool", "gws", "gorilla", "floor")
 	return c.compare("echo", bench.Job{Echo: &bench.EchoOptions{
 		Options: c.options(), Size: c.Size, Inflight: c.Inflight, Pipeline: c.Pipeline, Rate: c.Rate,
+	}})
+}
+
+type compareHandlersCmd struct {
+	compareFlags
+	Do      string  `default:"block 100ms" help:"What handlers do, as \"block 100ms\" or \"compute 20ms\"; see stillpool bench misbehaving."`
+	Clients int     `help:"Connections that have them do it, again and again (default: 200 to block, 50 to compute)."`
+	Rate    float64 `default:"1000" help:"Messages that the others send a second, all together."`
+}
+
+// Run implements the subcommand.
+func (c *compareHandlersCmd) Run() error {
+	c.setDefaults(500, stillpool)
+	c.SlopeFrom = -1
+	if c.Clients == 0 {
+		c.Clients = 200
+		if strings.HasPrefix(c.Do, "compute") {
+			c.Clients = 50
+		}
+	}
+	return c.compare("handlers", bench.Job{Echo: &bench.EchoOptions{
+		Options: c.options(), Size: 64, Pipeline: 1, Rate: c.Rate,
+		Misbehaving: &bench.Misbehaving{Ask: c.Do, Clients: c.Clients},
 	}})
 }
 

@@ -19,6 +19,8 @@ type contestant struct {
 	version  string
 	settings string
 	command  []string // to which the address is added
+	// misbehaving is the same for a server whose handlers do what messages ask for; nil for peers.
+	misbehaving []string
 }
 
 // The names of the builds of Stillpool in a comparison.
@@ -41,7 +43,7 @@ func contestantsNamed(names []string, builds map[string]string) ([]*contestant, 
 				return nil, err
 			}
 			c.settings = "event loops, served where it was found, default settings"
-			c.command = []string{file, "serve"}
+			c.command, c.misbehaving = []string{file, "serve"}, []string{file, "bench", "misbehaving"}
 		} else if p, ok := peerNamed(name); ok {
 			c.version, c.settings = p.version(), p.about
 			c.command = []string{self, "serve", name}
