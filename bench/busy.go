@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -76,8 +78,11 @@ func (p *busyProcess) end() error {
 	return nil
 }
 
-// ServeBusy computes until in ends. It writes a byte to out when it begins.
+// ServeBusy is the whole work of a process that computes. It computes until in ends, and writes a byte to out when it
+// begins. The process ignores what a terminal or timeout(1) sends to all of its group: the one that started it
+// ends it, in order.
 func ServeBusy(in io.Reader, out io.Writer) error {
+	signal.Ignore(os.Interrupt, syscall.SIGTERM)
 	var ended atomic.Bool
 	go func() {
 		defer ended.Store(true)

@@ -127,24 +127,24 @@ func (c *compareEchoCmd) Run() error {
 
 type compareHandlersCmd struct {
 	compareFlags
-	Do      string  `default:"block 100ms" help:"What handlers do, as \"block 100ms\" or \"compute 20ms\"; see stillpool bench misbehaving."`
-	Clients int     `help:"Connections that have them do it, again and again (default: 200 to block, 50 to compute)."`
-	Rate    float64 `default:"1000" help:"Messages that the others send a second, all together."`
+	Do      string        `default:"block 100ms" help:"What handlers do, as \"block 100ms\" or \"compute 20ms\"; see stillpool bench misbehaving."`
+	Clients int           `help:"Connections that have them do it, again and again (default: 200 to block, 50 to compute)."`
+	Pause   time.Duration `help:"Time between two of one connection (default: none to block, 1s to compute)."`
+	Rate    float64       `default:"1000" help:"Messages that the others send a second, all together."`
 }
 
 // Run implements the subcommand.
 func (c *compareHandlersCmd) Run() error {
 	c.setDefaults(500, stillpool)
 	c.SlopeFrom = -1
-	if c.Clients == 0 {
-		c.Clients = 200
-		if strings.HasPrefix(c.Do, "compute") {
-			c.Clients = 50
-		}
+	clients, pause := 200, time.Duration(0)
+	if strings.HasPrefix(c.Do, "compute") {
+		clients, pause = 50, time.Second // 20 ms each take one processor
 	}
+	c.Clients, c.Pause = cmp.Or(c.Clients, clients), cmp.Or(c.Pause, pause)
 	return c.compare("handlers", bench.Job{Echo: &bench.EchoOptions{
 		Options: c.options(), Size: 64, Pipeline: 1, Rate: c.Rate,
-		Misbehaving: &bench.Misbehaving{Ask: c.Do, Clients: c.Clients},
+		Misbehaving: &bench.Misbehaving{Ask: c.Do, Clients: c.Clients, Pause: c.Pause},
 	}})
 }
 
