@@ -111,7 +111,10 @@ func (j Job) At(addr string, pid int, control string) Job {
 		return Job{Idle: &o}
 	case j.Attack != nil:
 		o := *j.Attack
-		o.URL, o.PID, o.ControlURL = "ws://"+addr+"/echo", pid, "ws://"+control+"/echo"
+		o.URL, o.PID = "ws://"+addr+"/echo", pid
+		if control != "" {
+			o.ControlURL = "ws://" + control + "/echo"
+		}
 		return Job{Attack: &o}
 	}
 	return j

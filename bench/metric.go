@@ -96,6 +96,10 @@ var (
 		of: func(s Sample) float64 { return float64(s.Common().Conns - s.Common().Open) }}
 	clientCPU = Metric{Name: "client_cpu", Title: "client CPU", Unit: "% of a core", Neutral: true,
 		of: func(s Sample) float64 { return s.Common().Client.CPUPercent }}
+	clientWait = Metric{Name: "client_wait", Title: "client waited for a processor", Unit: "% of the time", Neutral: true,
+		of: func(s Sample) float64 { return s.Common().Client.WaitPercent }}
+	serverWait = Metric{Name: "server_wait", Title: "server waited for a processor", Unit: "% of the time", Neutral: true,
+		of: ofServer(func(c *Common) float64 { return c.Server.WaitPercent })}
 )
 
 // ofServer is for what takes the server's process id.
@@ -117,7 +121,7 @@ var tickMetrics = []Metric{
 		of: func(s Sample) float64 { return millis(s.Tick.Lateness.P99) }},
 	{Name: "missing", Title: "ticks missing",
 		of: func(s Sample) float64 { return float64(s.Tick.MissingTicks) }},
-	memory, openCPU, gone, clientCPU,
+	memory, openCPU, gone, clientCPU, clientWait, serverWait,
 }
 
 var echoMetrics = []Metric{
@@ -132,7 +136,7 @@ var echoMetrics = []Metric{
 		of: func(s Sample) float64 { return millis(s.Echo.Latency.P99) }},
 	{Name: "missing", Title: "messages unanswered or never sent",
 		of: func(s Sample) float64 { return float64(s.Echo.Unanswered + s.Echo.Unsent) }},
-	memory, openCPU, gone, clientCPU,
+	memory, openCPU, gone, clientCPU, clientWait, serverWait,
 }
 
 var broadcastMetrics = []Metric{

@@ -157,7 +157,7 @@ func (p Percentiles) String() string {
 }
 
 func (u Use) String() string {
-	return fmt.Sprintf("%.2f µs a message, %.1f%% of a core", u.CPUUsPerMessage, u.CPUPercent)
+	return fmt.Sprintf("%.2f µs a message, %.1f%% of a core, waited for one %.0f%% of the time", u.CPUUsPerMessage, u.CPUPercent, u.WaitPercent)
 }
 
 func (m *Memory) String() string {

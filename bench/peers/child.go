@@ -61,7 +61,7 @@ func measure(ctx context.Context, c *contestant, j bench.Job) (bench.Sample, err
 	}
 	defer server.end()
 	control := ""
-	if j.Attack != nil {
+	if j.Attack != nil && !j.Attack.NoControl {
 		other, err := startServer(ctx, c, j)
 		if err != nil {
 			return bench.Sample{}, err
