@@ -52,11 +52,18 @@ func readTCPInfo(fd int, info *unix.TCPInfo) bool {
 
 // Unread is how many bytes have come that were not read yet; 0 if that can't be told.
 func Unread(fd int) int {
-	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	n, err := ioctlInt(fd, unix.TIOCINQ)
 	if err != nil {
 		return 0
 	}
 	return n
+}
+
+// ioctlInt reads an int of C's. unix.IoctlGetInt reads one of Go's, of which the kernel writes 32 bits of 64:
+// on a big-endian machine those are the upper ones.
+func ioctlInt(fd int, request uint) (int, error) {
+	n, err := unix.IoctlGetUint32(fd, request)
+	return int(int32(n)), err
 }
 
 // siocOutQNSD is SIOCOUTQNSD (linux/sockios.h), which package unix does not have.
@@ -67,14 +74,14 @@ const siocOutQNSD = 0x894B
 // read, with what the kernel needs for them beside. They are not read at one moment, and it never blocks.
 func SendQueue(fd int) (unsent, unacked int, err error) {
 	// What is asked for first may be sent and acknowledged meanwhile, and so be more than all there is.
-	unsent, err = unix.IoctlGetInt(fd, siocOutQNSD)
+	unsent, err = ioctlInt(fd, siocOutQNSD)
 	if err == unix.EINVAL || err == unix.ENOTTY || err == unix.EOPNOTSUPP {
 		unsent, err = 0, nil // not TCP
 	}
 	if err != nil {
 		return 0, 0, os.NewSyscallError("ioctl SIOCOUTQNSD", err)
 	}
-	all, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	all, err := ioctlInt(fd, unix.SIOCOUTQ)
 	if err != nil {
 		return 0, 0, os.NewSyscallError("ioctl SIOCOUTQ", err)
 	}
