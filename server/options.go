@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 )
@@ -78,8 +79,9 @@ const (
 	tickGrain = 5
 	// minEvery is the shortest interval of ticks: the width of a place in the wheel.
 	minEvery = time.Millisecond
-	// maxMaxMessage leaves room to reckon with what a message may become.
-	maxMaxMessage = 1 << 40
+	// maxMaxMessage leaves room to compute what a message may become on the wire and the power of two
+	// above it, in an int of 32 bits too: there it is 512 MiB.
+	maxMaxMessage = min(1<<40, math.MaxInt/4)
 	// maxRate keeps the time between two handshakes well above the nanosecond that it is reckoned in.
 	maxRate, maxBurst = 1_000_000, 1 << 30
 	// maxTimer is the longest interval or timeout that the wheel can hold.

@@ -131,10 +131,13 @@ type progress struct{ word atomic.Uint64 }
 
 const (
 	batchShift = 32
-	resting    = 1 << 30 // the batch is done; the goroutine waits for the next
-	deposed    = 1 << 31 // another goroutine has the loop
+	resting    = 1 << 29 // the batch is done; the goroutine waits for the next
+	deposed    = 1 << 30 // another goroutine has the loop
 	indexMask  = 1<<batchShift - 1
 )
+
+// begin converts an index with both flags to an int, which must stay positive in 32 bits too.
+const _ int32 = resting | deposed
 
 // begin takes the next item. It answers one past every batch when there is none, or none any more.
 func (p *progress) begin() int { return int((p.word.Add(1) - 1) & indexMask) }
