@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// slowFor is how long the handlers of an endpoint stay on the pool, in milliseconds, and how long it
-	// takes to find out whether they still are slow.
+	// slowFor is the time that the handlers of an endpoint stay on the pool, in milliseconds. Then what they
+	// took there decides whether they stay.
 	slowFor = wheel.Time(500)
-	// slowMost is up to how long they stay there when they are offloaded again within as much time after
-	// they came back: each time twice as long. Where one handler in some hundred is slow, most of the
+	// slowMost is the most that they stay there. Each time that they are offloaded again within as much
+	// time after they came back, they stay twice as long. Where one handler in some hundred is slow, most of the
 	// others are not, and holding up the loop for it every second would show in the 99th percentile.
 	slowMost = wheel.Time(8000)
 	// slowCall is the duration from which a call on the pool is slow, if half of them are. Moving a call
@@ -23,7 +23,7 @@ const (
 	// the kernel preempts takes as long, but those are one in fifty: they move a mean, and not this.
 	longCall  = time.Millisecond
 	longShare = 10
-	// quickCalls is how many calls on the pool show that handlers are quick.
+	// quickCalls is the number of calls on the pool that show that handlers are quick.
 	quickCalls = 16
 )
 
