@@ -22,7 +22,7 @@ const (
 	// longCall is the duration from which a call on the pool is slow if one in longShare is. A call that
 	// the kernel preempts takes as long, but those are one in fifty: they move a mean, and not this.
 	longCall  = time.Millisecond
-	longShare = 10
+	longShare = 25
 	// quickCalls is the number of calls on the pool that show that handlers are quick.
 	quickCalls = 16
 )
