@@ -155,6 +155,9 @@ func (s *slowness) active(now wheel.Time) bool {
 	return until != 0 && now.Before(wheel.Time(until))
 }
 
+// marked is active at the present. A server that has not started has no time, and marks nothing.
+func (s *slowness) marked(srv *Server) bool { return s.until.Load() != 0 && s.active(srv.now()) }
+
 // stillSlow reports whether the calls on the pool were slow, or have not even ended: where the lane is full.
 func (s *slowness) stillSlow() bool { return s.slowCalls() || s.lane.full() }
 
