@@ -26,7 +26,7 @@ func TestThreadCPU(t *testing.T) {
 			t.Fatalf("the clock stands at %v: %v", now, ok)
 		}
 	}
-	for _, other := range []int{0, os.Getppid()} {
+	for _, other := range []int{0, -1, os.Getppid()} {
 		if cpu, ok := ThreadCPU(other); ok {
 			t.Errorf("thread %d has used %v", other, cpu)
 		}
