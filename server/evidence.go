@@ -6,7 +6,7 @@ import "time"
 // the pool. Times and CPU clocks are passed in.
 
 const (
-	// stillOut is how long a replaced handler may go on before it counts as one that blocks. On two cores
+	// stillOut is the time after which a replaced handler that goes on counts as one that blocks. On two cores
 	// beside two and four busy processes, handlers that only lacked a processor returned within 16.5 ms.
 	stillOut = 20 * time.Millisecond
 	// computedWithin is the time within which a second replaced handler that computed counts.
@@ -21,7 +21,7 @@ func (s share) atLeast(percent time.Duration) bool {
 	return s.wall > 0 && 100*s.cpu >= percent*s.wall
 }
 
-// evidence is what is known of the replaced handlers of one kind.
+// evidence collects what was seen of the replaced handlers of one kind.
 type evidence struct {
 	out      int       // neither returned nor out for stillOut
 	computed time.Time // when the loop of one was last replaced while its thread ran

@@ -10,17 +10,17 @@ import (
 
 // This file is the pool's lanes: goroutines that take turns with connections off the loops.
 
-// pool runs what was handed over.
+// pool runs what may not run on a loop, or should not.
 type pool struct {
 	handlers, ticks, closes, inflates, questions lane
 }
 
-// lane is a share of the pool: goroutines, up to a limit, that come when there is work and go when
-// there is none; and a queue behind them. A connection stands in a lane once at the most, so the
-// queue is bounded by the connections.
+// lane is a share of the pool: goroutines, up to a limit, that come when there is work and end when
+// there is none; and a queue for them. A connection is in a lane's queue at most once, so the queue is
+// bounded by the connections.
 //
-// How many there are is for handlers that wait for something: of those that compute, more than there
-// are processors get nothing done sooner, and each that waits for a processor makes an event loop that
+// The limit is made for handlers that wait for something. More handlers that compute than there are
+// processors get nothing done sooner, and each that waits for a processor makes an event loop that
 // has become ready wait behind it. So a lane grows only while the processors keep up.
 type lane struct {
 	srv   *Server
@@ -39,14 +39,14 @@ type lane struct {
 	asks     bool // the lane grows by one, crowded or not, when a timer comes
 	sample   [1]metrics.Sample
 	queue    jobs
-	large    jobs // what takes longest, which takes turns with the others
-	turns    bool // whose turn is next
-	// gone are those of queue that ended without a worker. Nobody can find them there, so they are taken
+	large    jobs // what takes longest; the two queues alternate
+	turns    bool // which queue is next
+	// gone are those of queue that ended without a worker. They can't be found there, so they are taken
 	// out when they are many.
 	gone map[*Conn]bool
 }
 
-// forgetFrom is how many of a queue have ended at the least when they are taken out.
+// forgetFrom is the least number of ended jobs that are taken out of a queue.
 const forgetFrom = 64
 
 // open makes a lane ready for work. Fields that a test set before stay.
@@ -109,7 +109,7 @@ func (l *lane) forget(c *Conn) {
 	}
 }
 
-// workerBuffers are smaller than a loop's: there may be many, and each is held while a handler
+// workerBuffer is smaller than a loop's buffer: there may be many, and each is held while a handler
 // blocks.
 const workerBuffer = 8 << 10
 
@@ -125,8 +125,8 @@ func (l *lane) work() {
 	}
 }
 
-// giveWayEvery is how often who runs one handler after the other lets the loops have their turn, in
-// milliseconds: where handlers compute, on all processors, nobody else would.
+// giveWayEvery is the period in which a worker that runs one handler after the other yields to the loops,
+// in milliseconds. Where handlers compute on all processors, the loops would get none otherwise.
 const giveWayEvery = wheel.Time(2)
 
 func (l *lane) do(w *worker, j job) {
@@ -145,7 +145,7 @@ func (l *lane) do(w *worker, j job) {
 	returned = true
 }
 
-// quit ends a goroutine's place in the lane, and has another take it if there is work.
+// quit takes a goroutine out of the lane, and recruits another if there is work.
 func (l *lane) quit() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -182,10 +182,10 @@ func (l *lane) enlist() {
 	go spell(l.srv.number, l.work)
 }
 
-// crowded tells whether another goroutine would only wait for a processor. The lane's lock is held.
+// crowded reports whether another goroutine would only wait for a processor. l.mu must be held.
 func (l *lane) crowded() bool { return l.running >= l.procs && l.runnable() >= uint64(l.procs) }
 
-// runnable is how many goroutines of the process wait for a processor. To ask takes some 50 ns.
+// runnable returns the number of goroutines of the process that wait for a processor. That takes some 50 ns.
 func (l *lane) runnable() uint64 {
 	l.sample[0].Name = "/sched/goroutines/runnable:goroutines"
 	metrics.Read(l.sample[:])
@@ -195,12 +195,11 @@ func (l *lane) runnable() uint64 {
 	return l.sample[0].Value.Uint64()
 }
 
-// crowdedGrowth is how often a lane grows by one that has work and no processor for it. It may be others
-// who keep the processors busy while all of its own wait for something: then it is this that has them
-// served.
+// crowdedGrowth is the period in which a lane grows by one goroutine though it is crowded. Other work may
+// keep the processors busy while all goroutines of the lane wait for something.
 const crowdedGrowth = 5 * time.Millisecond
 
-// askLater has the lane grow by one after a while, if there is still work. The lane's lock is held.
+// askLater lets the lane grow by one after a while, if there still is work. l.mu must be held.
 func (l *lane) askLater() {
 	if l.asks {
 		return
@@ -256,8 +255,8 @@ func (l *lane) next() job {
 	return j
 }
 
-// idleFor is how long a goroutine of a lane waits for work, or up to twice as long. Starting one a message
-// costs more than the wait.
+// idleFor is the least time that a goroutine of a lane waits for work; twice that is the most. To start one
+// for each message costs more.
 const idleFor = 100 * time.Millisecond
 
 // rest waits until there is work, and reports false when the goroutine is to end. l.mu must be held.
@@ -295,7 +294,7 @@ func (l *lane) dismiss() {
 	}
 }
 
-// full tells whether the next connection would have to wait.
+// full reports whether the next connection would have to wait.
 func (l *lane) full() bool {
 	if l == nil {
 		return false
@@ -304,7 +303,7 @@ func (l *lane) full() bool {
 	return running >= l.limit
 }
 
-// load tells how many goroutines the lane has and how many connections wait for one.
+// load returns the number of goroutines that are at work, and of connections that wait for one.
 func (l *lane) load() (running, waiting int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -388,33 +388,46 @@ func TestLifeQuickOnThePool(t *testing.T) {
 	})
 }
 
-// TestLaneKeepsGoroutines: a quick job after the other takes no new goroutine each, and none is left when the
-// lane has had no work for a while, or is closed.
+// TestLaneKeepsGoroutines: a goroutine of a lane waits for the next job, until the lane has had no work for a
+// while, or is closed.
 func TestLaneKeepsGoroutines(t *testing.T) {
 	t.Parallel()
 	var p pool
 	srv := new(Server)
 	for _, l := range []*lane{&p.handlers, &p.ticks, &p.closes, &p.inflates, &p.questions} {
 		l.open(srv, onHandlers, 1, 4)
+		l.sweeping = true // so that no timer does
 	}
 	l := &p.handlers
-	idle := func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.idle == 1 && l.running == 0
-	}
 	ended := &Conn{loop: &loop{srv: srv}, state: stGone}
-	for range 3 {
+	serve := func(then func() bool) {
+		t.Helper()
 		l.submit(ended, stJob, false)
-		lifeEventually(t, "a goroutine is idle", idle)
+		lifeEventually(t, "the job is done", func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.running == 0 && then()
+		})
 	}
+	waits := func() bool { return l.idle == 1 }
+	gone := func() {
+		t.Helper()
+		done := make(chan error)
+		go func() { srv.goroutines.Wait(); close(done) }()
+		lifeMust(t, lifeGet(t, done, "the end of the goroutines"))
+	}
+	for range 3 {
+		serve(waits)
+	}
+	l.used = false
+	l.sweep()
+	gone()
+	l.sweeping = true
+	serve(waits)
 	p.close()
-	srv.goroutines.Wait()
-	l.submit(ended, stJob, false)
-	srv.goroutines.Wait()
-	if l.idle != 0 || l.running != 0 {
-		t.Errorf("a closed lane keeps %d goroutines, and %d run", l.idle, l.running)
-	}
+	gone()
+	serve(func() bool { return l.idle == 0 })
+	gone()
 }
 
 // TestLifeOrder: messages come in order and handlers one at a time, while the endpoint is slow and

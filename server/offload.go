@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// slowFor is how long the handlers of an endpoint stay on the pool, in milliseconds, and how long it
-	// takes to find out whether they still are slow.
+	// slowFor is the time that the handlers of an endpoint stay on the pool, in milliseconds. Then what they
+	// took there decides whether they stay.
 	slowFor = wheel.Time(500)
-	// slowMost is up to how long they stay there when they are offloaded again within as much time after
-	// they came back: each time twice as long. Where one handler in some hundred is slow, most of the
+	// slowMost is the most that they stay there. Each time that they are offloaded again within as much
+	// time after they came back, they stay twice as long. Where one handler in some hundred is slow, most of the
 	// others are not, and holding up the loop for it every second would show in the 99th percentile.
 	slowMost = wheel.Time(8000)
 	// slowCall is the duration from which a call on the pool is slow, if half of them are. Moving a call
@@ -22,8 +22,8 @@ const (
 	// longCall is the duration from which a call on the pool is slow if one in longShare is. A call that
 	// the kernel preempts takes as long, but those are one in fifty: they move a mean, and not this.
 	longCall  = time.Millisecond
-	longShare = 10
-	// quickCalls is how many calls on the pool show that handlers are quick.
+	longShare = 25
+	// quickCalls is the number of calls on the pool that show that handlers are quick.
 	quickCalls = 16
 )
 
@@ -154,6 +154,9 @@ func (s *slowness) active(now wheel.Time) bool {
 	until := s.until.Load()
 	return until != 0 && now.Before(wheel.Time(until))
 }
+
+// marked is active at the present. A server that has not started has no time, and marks nothing.
+func (s *slowness) marked(srv *Server) bool { return s.until.Load() != 0 && s.active(srv.now()) }
 
 // stillSlow reports whether the calls on the pool were slow, or have not even ended: where the lane is full.
 func (s *slowness) stillSlow() bool { return s.slowCalls() || s.lane.full() }

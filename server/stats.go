@@ -186,7 +186,7 @@ func (s *Server) endpointStats() (all []EndpointStats) {
 	if eps := s.endpoints.Load(); eps != nil {
 		for _, path := range slices.Sorted(maps.Keys(*eps)) {
 			ep := (*eps)[path]
-			all = append(all, EndpointStats{path, ep.Len(), ep.slow.active(s.now()) || ep.slowTicks.active(s.now())})
+			all = append(all, EndpointStats{path, ep.Len(), ep.slow.marked(s) || ep.slowTicks.marked(s)})
 		}
 	}
 	return all

@@ -31,7 +31,7 @@ const (
 	fewItems = 8
 )
 
-// watch is the watcher of one loop.
+// watch is the watchdog of one loop.
 type watch struct {
 	loop  *loop
 	shift atomic.Pointer[shift]
@@ -88,7 +88,7 @@ func (w *watch) look() {
 	ran := w.thread.look(time.Now())
 	if now&(resting|deposed) != 0 {
 		w.armed.Store(false)
-		// A batch may have begun in between, and seen the watcher armed.
+		// A batch may have begun in between, and seen the watchdog armed.
 		if w.shift.Load().next.word.Load()&(resting|deposed) == 0 {
 			w.arm()
 		}

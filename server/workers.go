@@ -7,10 +7,11 @@ import (
 	"github.com/stillpool/stillpool/server/wheel"
 )
 
-// This file is who may run what. Goroutines that serve a loop run everything that is quick; what
-// proved slow runs on the pool, whose lanes can't take each other's capacity.
+// This file is the goroutines that take turns with connections, and what each may run. Those that serve a
+// loop run everything that is quick. What proved slow runs on the pool, whose lanes can't take each
+// other's capacity.
 
-// role is what a goroutine is there for.
+// role is the kind of work that a goroutine does.
 type role uint8
 
 const (
@@ -19,7 +20,7 @@ const (
 	onTicks                 // pool: ticks
 	onCloses                // pool: close events
 	onInflates              // pool: long compressed messages, which cost processor time
-	onQuestions             // pool: Authorize, for peers who may be anybody
+	onQuestions             // pool: Authorize, for peers that may not be authorized
 )
 
 // worker is a goroutine that takes turns with connections: what it is there for, and its buffers.
@@ -43,22 +44,22 @@ type worker struct {
 	req       Request    // for a handshake
 }
 
-// mayHandle tells whether w may run open and message handlers of ep.
+// mayHandle reports whether w may run open and message handlers of ep.
 func (w *worker) mayHandle(ep *Endpoint) bool {
 	return w.role == onHandlers || w.role == onLoop && !ep.slow.is(w.now)
 }
 
-// mayTick tells whether w may run tick handlers of ep.
+// mayTick reports whether w may run tick handlers of ep.
 func (w *worker) mayTick(ep *Endpoint) bool {
 	return w.role == onTicks || w.role == onHandlers || w.role == onLoop && !ep.slowTicks.is(w.now)
 }
 
-// mayClose tells whether w may run close handlers of ep.
+// mayClose reports whether w may run close handlers of ep.
 func (w *worker) mayClose(ep *Endpoint) bool {
 	return w.role == onCloses || w.role == onLoop && !ep.slow.is(w.now)
 }
 
-// mayRead tells whether w may read, and so come upon messages. A worker of the other lanes may not:
+// mayRead reports whether w may read, and so find messages. A worker of the other lanes may not:
 // a message handler must not take the capacity of ticks.
 func (w *worker) mayRead() bool { return w.role == onLoop || w.role == onHandlers }
 
