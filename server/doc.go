@@ -22,6 +22,7 @@
 //	              refusal.go says no
 //	turn.go       the right to serve a connection: who has it does what is to be done
 //	decode.go     bytes become messages and control frames, by frame.go and code.go
+//	pause.go      pauses the reading of a peer that does not read its answers
 //	deliver.go    messages and events reach the handlers, which guard.go calls
 //	outbound.go   frames go to the socket, or wait in a backlog.go
 //	overflow.go   what becomes of messages when too much waits for one connection; forget.go takes

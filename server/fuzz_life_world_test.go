@@ -198,7 +198,7 @@ func lifeQuiet(c *Conn) bool {
 		return false
 	}
 	n, err := unix.IoctlGetInt(int(c.fd), unix.SIOCINQ)
-	return err != nil || n == 0 || c.congested()
+	return err != nil || n == 0 || c.congested() || c.withheld()
 }
 
 // dial connects a peer. Each has an address of its own, or the ports that wait for their last segments

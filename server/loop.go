@@ -120,7 +120,7 @@ func (l *loop) gather(s *shift) bool {
 	last := s.now
 	s.now = wheelTime(l.srv.clock.look(wake))
 	s.sparse = s.now-last > 1
-	s.items = s.items[:0]
+	s.items, s.batchRead = s.items[:0], 0
 	l.mu.Lock()
 	l.sleeping = false
 	l.fit(s.now - last)
@@ -131,12 +131,8 @@ func (l *loop) gather(s *shift) bool {
 			s.items = append(s.items, item{conn: c, what: itemDue})
 		}
 	}
-	l.takeEvents(s, s.events[:n])
-	l.takeQueues(s)
+	l.take(s, s.events[:n])
 	l.mu.Unlock()
-	s.items = append(s.items, s.bulk...)
-	clear(s.bulk)
-	s.bulk, s.batchRead = s.bulk[:0], 0
 	s.fetch()
 	if b := l.beat.Load(); b != nil {
 		l.answer(b)
@@ -160,6 +156,15 @@ func (l *loop) fit(took wheel.Time) {
 	case took < longBatch/4:
 		l.dueMost = min(2*l.dueMost, batchDue)
 	}
+}
+
+// take adds events and what waits to a batch, small messages before bulk. The lock is held.
+func (l *loop) take(s *shift, events []netpoll.Event) {
+	l.takeEvents(s, events)
+	l.takeQueues(s)
+	s.items = append(s.items, s.bulk...)
+	clear(s.bulk)
+	s.bulk = s.bulk[:0]
 }
 
 // takeEvents finds whose events they are. One whose connection is gone, though its slot may have a

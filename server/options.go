@@ -53,9 +53,10 @@ const (
 	turnFrames = 128
 	// bulkFrom is how much a connection reads in a turn to be served behind the others of the next batch.
 	// batchBytes is how much a batch reads before such connections wait for the next, and the turns of
-	// the others end at bulkFrom. 256 KiB take as long as some dozens of small messages.
+	// the others end at bulkFrom. To echo 1 MiB takes 0.3 ms. With 256 KiB, 20 connections with messages
+	// of 60 kB had 0.92 of the throughput.
 	bulkFrom   = 16 << 10
-	batchBytes = 256 << 10
+	batchBytes = 1 << 20
 	// readBuffer is what one read asks for, and corkBytes what answers may gather before they are
 	// written: together they stay in a core's second-level cache.
 	readBuffer = 64 << 10

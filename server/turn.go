@@ -30,6 +30,9 @@ func (c *Conn) event(w *worker, r netpoll.Ready) {
 	c.mu.Lock()
 	c.ready(w, r)
 	t := taskNone
+	// So a batch of connections that were quiet before is bounded too, and those that prove to be bulk
+	// have the rest of their share in a later one.
+	w.brief = w.batchRead >= batchBytes
 	if !c.state.has(stQueued) { // who has had its share comes behind the others, whatever more it sends
 		t = c.takeTurn(w)
 	}
@@ -221,7 +224,10 @@ func (c *Conn) handOver(l *lane, mark state) {
 // turn is bounded: a flood queues again behind the others.
 func (c *Conn) turn(w *worker, t task) {
 	w.yield = false
-	left, got := w.share(), 0
+	left, got := turnBytes, 0
+	if w.brief {
+		left, w.brief = bulkFrom, false
+	}
 	for t != taskNone {
 		more := false
 		switch t {

@@ -39,6 +39,7 @@ type worker struct {
 	// out is that handler, once the loop was replaced while it ran.
 	out       atomic.Pointer[outCall]
 	batchRead int        // bytes that a loop read since it took its batch
+	brief     bool       // the connection in hand has bulkFrom bytes for its turn, and not turnBytes
 	yield     bool       // the connection in hand has had its share
 	gaveWay   wheel.Time // to the loops, on the pool
 	req       Request    // for a handshake
@@ -62,16 +63,6 @@ func (w *worker) mayClose(ep *Endpoint) bool {
 // mayRead reports whether w may read, and so find messages. A worker of the other lanes may not:
 // a message handler must not take the capacity of ticks.
 func (w *worker) mayRead() bool { return w.role == onLoop || w.role == onHandlers }
-
-// share returns how many bytes the connection in hand may read in this turn. A loop reads whole shares
-// until its batch is long. That bounds a batch of connections that were quiet before, as known bulk
-// connections are bounded by bulkEvent.
-func (w *worker) share() int {
-	if w.batchRead >= batchBytes {
-		return bulkFrom
-	}
-	return turnBytes
-}
 
 // start and timed bracket a handler. On the pool they measure it; on a loop the watchdog looks at it, and
 // no clock is read.

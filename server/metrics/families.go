@@ -98,6 +98,7 @@ var families = []family{
 		}},
 	counter("accept_rests_total", "Times that accepting rested, with no descriptor or memory left to turn anybody away with.", func(r *reading) uint64 { return r.Rests }),
 	gauge("parting_connections", "Connections now that a shutdown has yet to say goodbye to.", func(r *reading) int { return r.Parting }),
+	counter("read_pauses_total", "Times that the messages of a peer were not read on, because it did not read its answers.", func(r *reading) uint64 { return r.ReadPauses }),
 	counter("pings_sent_total", "Pings to peers that gave no sign of life.", func(r *reading) uint64 { return r.Pings }),
 	counter("protocol_errors_total", "Connections that broke the protocol or a limit after their upgrade.", func(r *reading) uint64 { return r.BadInput }),
 	counter("handler_panics_total", "Panics of handlers.", func(r *reading) uint64 { return r.Panics }),
