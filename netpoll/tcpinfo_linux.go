@@ -15,10 +15,10 @@ type Acks struct {
 	Since time.Duration
 	// Outstanding reports that bytes in the kernel, sent or not, are not acknowledged.
 	Outstanding bool
-	// Unsent: some of that could not be sent, as while the other end's window is closed.
+	// Unsent reports that some of these could not be sent, as while the other end's window is closed.
 	Unsent bool
-	// Unanswered: the kernel has sent bytes again that were not acknowledged, or asked about a closed window
-	// twice without an answer.
+	// Unanswered reports that the kernel has sent bytes again that were not acknowledged, or has probed a
+	// closed window twice without an answer.
 	Unanswered bool
 }
 
@@ -56,7 +56,7 @@ func readTCPInfo(fd int, info *unix.TCPInfo) bool {
 	return errno == 0
 }
 
-// Unacked returns the bytes that the kernel holds for the peer, sent or not; 0 if it can't say. Of a unix socket it
+// Unacked returns the bytes that the kernel holds for the peer, sent or not; 0 when it can't say. Of a unix socket it
 // counts its own bookkeeping too. It never blocks, and is a raw system call as [Send] is.
 //
 //go:noinline

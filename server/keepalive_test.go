@@ -381,3 +381,56 @@ func TestKeepaliveOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestNotReadingIsNotGone: a peer that does not read stays, for all that its kernel acknowledges the probes of its
+// closed window, until the write timeout. One that acknowledges nothing any more is gone.
+func TestNotReadingIsNotGone(t *testing.T) {
+	const user = 300 * time.Millisecond
+	for _, v := range ways[:2] { // a unix socket acknowledges nothing
+		for _, where := range []string{"in the kernel", "in the process", "in the kernel, then gone"} {
+			t.Run(v.name+", "+where, func(t *testing.T) {
+				onPollers(t, func(t *testing.T, s *Server) {
+					s.UserTimeout = user
+					o := Options{WriteTimeout: time.Hour, Keepalive: user, PongTimeout: user, OnMessage: echo, SendBuffer: 64 << 10}
+					gone := where == "in the kernel, then gone"
+					if gone {
+						o.Keepalive = -1
+					}
+					size := 40_000
+					if where == "in the process" {
+						size = 200_000
+					}
+					p, c, j := v.meet(t, s, o)
+					if outcome, err := c.Write(Binary, make([]byte, size)); err != nil || (outcome == Queued) != (size > 100_000) {
+						t.Fatalf("%v, %v", outcome, err)
+					}
+					probes := uint8(3)
+					if gone {
+						probes = 1
+					}
+					await(t, "its window is probed some times in a row", func() bool {
+						c.mu.Lock()
+						defer c.mu.Unlock()
+						info, err := unix.GetsockoptTCPInfo(int(c.fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+						if err != nil {
+							t.Fatalf("the connection is gone: %+v", c.ext.end)
+						}
+						return info.Backoff >= probes
+					})
+					if gone {
+						p.cutOff()
+						j.wantClose(t, Closing{Cause: PeerGone, Code: CodeAbnormal, Err: syscall.ETIMEDOUT})
+						return
+					}
+					if h, data := p.frame(); h.OpCode != ws.OpBinary || len(data) != size {
+						t.Fatalf("came %d bytes", len(data))
+					}
+					p.send(frame(ws.OpText, "here"))
+					for h, _ := p.frame(); h.OpCode == ws.OpPing; h, _ = p.frame() {
+						p.send(frame(ws.OpPong, ""))
+					}
+				})
+			})
+		}
+	}
+}

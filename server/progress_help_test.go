@@ -33,7 +33,7 @@ var ways = []way{{name: "own listener"}, {name: "mounted", mounted: true}, {name
 func (v way) meet(t *testing.T, s *Server, o Options, headers ...string) (p *peer, c *Conn, j journal) {
 	t.Helper()
 	j = newJournal()
-	o.SendBuffer = smallBuffer
+	o.SendBuffer = orDefault(o.SendBuffer, smallBuffer)
 	ep := s.Handle("/", j.keep(o))
 	switch {
 	case v.unix:

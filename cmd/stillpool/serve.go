@@ -15,7 +15,7 @@ import (
 type serveCmd struct {
 	Addr               string        `default:"localhost:8080" env:"STILLPOOL_ADDR" placeholder:"HOST:PORT" help:"Address to listen on; port 0 takes a free one (default: ${default})."`
 	Every              time.Duration `default:"1s" env:"STILLPOOL_EVERY" help:"How often each connection is sent Woohoo!"`
-	WriteTimeout       time.Duration `default:"10s" env:"STILLPOOL_WRITE_TIMEOUT" help:"Give a connection up when a message has waited so long to be written."`
+	WriteTimeout       time.Duration `default:"10s" env:"STILLPOOL_WRITE_TIMEOUT" help:"Give a connection up when its client takes less than 4 KiB of what waits in this time."`
 	Keepalive          time.Duration `default:"50s" env:"STILLPOOL_KEEPALIVE" help:"Ping a connection that gave no sign of life for so long; 0 is never."`
 	PongTimeout        time.Duration `default:"20s" env:"STILLPOOL_PONG_TIMEOUT" help:"Give a connection up when a ping has waited so long for an answer."`
 	DrainDelay         time.Duration `default:"0s" env:"STILLPOOL_DRAIN_DELAY" help:"At the end, be not ready (/readyz) for so long before anything else, so that balancers notice."`
