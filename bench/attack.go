@@ -202,7 +202,7 @@ func (a *attack) measure(ctx context.Context, r *Round) (err error) {
 
 // beside measures the good clients beside hostile ones.
 func (a *attack) beside(ctx context.Context, o HostileOptions, name string) (*Phase, []KindReport, error) {
-	h, err := startHostile(o, a.options.Command)
+	h, err := startHostile(o, a.options.Command, a.options.Busy)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -97,10 +97,18 @@ var (
 	clientCPU = Metric{Name: "client_cpu", Title: "client CPU", Unit: "% of a core", Neutral: true,
 		of: func(s Sample) float64 { return s.Common().Client.CPUPercent }}
 	clientWait = Metric{Name: "client_wait", Title: "client waited for a processor", Unit: "% of the time", Neutral: true,
-		of: func(s Sample) float64 { return s.Common().Client.WaitPercent }}
+		of: func(s Sample) float64 { return s.Common().Client.waited() }}
 	serverWait = Metric{Name: "server_wait", Title: "server waited for a processor", Unit: "% of the time", Neutral: true,
-		of: ofServer(func(c *Common) float64 { return c.Server.WaitPercent })}
+		of: ofServer(func(c *Common) float64 { return c.Server.waited() })}
 )
+
+// waited is NaN where the kernel does not account for it.
+func (u *Use) waited() float64 {
+	if u.WaitPercent == 0 {
+		return math.NaN()
+	}
+	return u.WaitPercent
+}
 
 // ofServer is for what takes the server's process id.
 func ofServer(value func(*Common) float64) func(Sample) float64 {

@@ -13,7 +13,8 @@ func fullJobs() map[string]struct {
 	job    Job
 	sample Sample
 } {
-	measured := Common{Conns: 10, Open: 9, Messages: 4, Server: &Use{CPUPercent: 50, CPUUsPerMessage: 3}, Memory: &Memory{BytesPerConn: 200}}
+	measured := Common{Conns: 10, Open: 9, Messages: 4, Client: Use{WaitPercent: 20},
+		Server: &Use{CPUPercent: 50, CPUUsPerMessage: 3, WaitPercent: 30}, Memory: &Memory{BytesPerConn: 200}}
 	connected := &ConnectResult{Common: measured, Closing: Closing{ServerCPUUs: 7}}
 	connected.Opening.Failed, connected.Lost = map[string]int{"refused": 2}, map[string]int{"reset": 3}
 	return map[string]struct {
