@@ -58,6 +58,10 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		ep.ServeHTTP(w, r)
 		return
 	}
+	if s.Handler == nil {
+		s.refuseStd(w, errNotFound)
+		return
+	}
 	s.Handler.ServeHTTP(w, r)
 }
 

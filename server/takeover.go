@@ -29,7 +29,13 @@ var (
 // are given back when ServeHTTP returns, which it does at once, or after Options.Authorize. A
 // connection under TLS, one of HTTP/2 and one that a listener has wrapped are refused. The Server need not listen by itself, but
 // its Shutdown or Close ends these connections too, and the http.Server's does not.
+//
+// A request that asks for no WebSocket goes to Options.Plain, if there is one: over TLS and HTTP/2 too.
 func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if ep.opts.Plain != nil && !wantsWebSocket(r) {
+		ep.opts.Plain.ServeHTTP(w, r)
+		return
+	}
 	defer ep.srv.complain()
 	agreed, err := ep.judgeStd(r)
 	if agreed.said {
@@ -61,6 +67,16 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ep.srv.refusedOutside[r.why()].Add(1)
 		conn.Write(r.response(time.Now()))
 	}
+}
+
+// wantsWebSocket reports whether Upgrade names websocket, as head.wantsUpgrade does.
+func wantsWebSocket(r *http.Request) bool {
+	for _, v := range r.Header["Upgrade"] {
+		if hasToken([]byte(v), "websocket") {
+			return true
+		}
+	}
+	return false
 }
 
 // takeOverRefusal is what the peer is told of an error of takeOver.
@@ -135,8 +151,10 @@ func (s *Server) mayCome(r *http.Request) error {
 }
 
 // refuseStd is refuse by net/http, which adds the date and knows what HEAD is.
-func (ep *Endpoint) refuseStd(w http.ResponseWriter, r *refusal) {
-	ep.srv.refusedOutside[r.why()].Add(1)
+func (ep *Endpoint) refuseStd(w http.ResponseWriter, r *refusal) { ep.srv.refuseStd(w, r) }
+
+func (s *Server) refuseStd(w http.ResponseWriter, r *refusal) {
+	s.refusedOutside[r.why()].Add(1)
 	maps.Copy(w.Header(), r.fields())
 	w.WriteHeader(r.status)
 	io.WriteString(w, r.body())
