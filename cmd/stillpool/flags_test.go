@@ -178,7 +178,6 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"a folder that is not there", "", "serve --addr unix:" + file + "/x", exitFailed, file},
 		{"bad permissions", "", "serve --addr unix:" + file + " --socket-mode 0668", exitUsage, "--socket-mode"},
 		{"permissions of all kinds", "", "serve --addr unix:" + file + " --socket-mode 4777", exitUsage, "--socket-mode"},
-		{"permissions of a port", "", "serve --addr 127.0.0.1:0 --socket-mode 0660", exitUsage, "--socket-mode"},
 		{"a unix socket's port", "", "serve --addr unix:" + file + " --reuse-port", exitUsage, "--reuse-port"},
 		{"profile folder is a file", "", "serve --addr 127.0.0.1:0 --profile cpu --profile-dir " + file, exitFailed, file},
 		{"profile folder in a file", "", "serve --addr 127.0.0.1:0 --profile heap --profile-dir " + file + "/x", exitFailed, file},

@@ -20,7 +20,7 @@ func roomFor(limit uint64) uint64 {
 // limitFor returns the lowest limit of descriptors that has room for maxConns.
 func limitFor(maxConns int) uint64 {
 	n := uint64(maxConns)
-	return n + min(descriptorReserve, (n+reserveShare-2)/(reserveShare-1))
+	return n + min(descriptorReserve, (max(n, 1)-1)/(reserveShare-1))
 }
 
 // advice says in one line what to change when a limit of descriptors has no room for maxConns, and

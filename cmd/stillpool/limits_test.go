@@ -19,10 +19,10 @@ func TestAdvice(t *testing.T) {
 		{20_000, 1_000_000, []string{"20000", "ulimit -n 1000128", "LimitNOFILE=1000128", "fs.nr_open=1000128"}},
 		{1 << 63, 1_000_000, nil},
 		{200, 160, nil},
-		{200, 161, []string{"200", "ulimit -n 202"}},
-		{200, 512, []string{"ulimit -n 640"}},
+		{200, 161, []string{"200", "ulimit -n 201"}},
+		{200, 512, []string{"ulimit -n 639"}},
 		{10, 8, nil},
-		{10, 9, []string{"ulimit -n 12"}},
+		{10, 9, []string{"ulimit -n 11"}},
 		{0, 1, nil},
 	} {
 		got := advice(c.limit, c.maxConns)

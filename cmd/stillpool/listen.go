@@ -73,8 +73,6 @@ func (s *serveCmd) checkSocket() error {
 		return errors.New("--addr: want a path behind unix:")
 	case isSocket && s.ReusePort:
 		return errors.New("--reuse-port: a unix socket has no port to share")
-	case !isSocket && s.SocketMode != "":
-		return errors.New("--socket-mode: only a unix socket has permissions (--addr unix:/path)")
 	}
 	return nil
 }
