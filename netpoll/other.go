@@ -5,6 +5,7 @@ package netpoll
 import (
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
 )
@@ -66,3 +67,5 @@ func Unacked(int) int                                 { return 0 }
 func IsTCP(int) bool                                  { return false }
 func IsTransient(error) bool                          { return false }
 func IsExhausted(error) bool                          { return false }
+
+func ListenUnix(string, os.FileMode) (net.Listener, error) { return nil, ErrUnsupported }

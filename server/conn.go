@@ -138,7 +138,7 @@ func (c *Conn) Endpoint() *Endpoint { return c.ep }
 
 // RemoteAddr is the client's address and port, also after the close: the peer's or, if that is a proxy
 // whose word counts ([Server.TrustedProxies], [ProxyProtocol]), those that it says; a port that it does
-// not say is 0. It is the zero AddrPort for a unix socket.
+// not say is 0. It is the zero AddrPort for a unix socket, and for a client whose address the proxy does not say.
 func (c *Conn) RemoteAddr() netip.AddrPort {
 	if c.port == 0 && c.ip == [16]byte{} {
 		return netip.AddrPort{}

@@ -37,8 +37,10 @@
 //	drain.go      how the server ends; goodbye.go spreads that over a time
 //
 // Connections come in by two other doors as well: http.go hands those that do not ask for an
-// endpoint to net/http, and takeover.go takes them from there. All bytes of a connection pass
-// transport.go.
+// endpoint to net/http, as the connections of http_conn.go, and takeover.go takes them from there. All
+// bytes of a connection pass transport.go.
+//
+// What the log says of handshakes that were rejected by origin is in reject_log.go.
 //
 // # Who runs it
 //

@@ -64,7 +64,7 @@ func (c *Conn) request(w *worker, raw, rest []byte) error {
 	}
 	srv := c.loop.srv
 	ep := srv.endpoint(r.path)
-	if ep == nil && srv.Handler != nil {
+	if ep == nil && srv.Handler != nil || ep != nil && ep.opts.Plain != nil && !r.head.wantsUpgrade {
 		c.toHTTP(w, raw, rest)
 		return nil
 	}

@@ -62,6 +62,10 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		ep.ServeHTTP(w, r)
 		return
 	}
+	if s.Handler == nil {
+		s.refuseStd(w, r, errNotFound)
+		return
+	}
 	s.Handler.ServeHTTP(w, r)
 }
 

@@ -113,6 +113,11 @@ type Options struct {
 	// place at once. For a request that net/http has read it runs on that request's goroutine, for as long as the
 	// request's context says. A panic is logged, and the client gets 500.
 	Authorize func(r *http.Request) (Grant, error)
+	// Plain serves requests at the endpoint's path whose Upgrade header does not name websocket, so that a page
+	// and a socket may share a path. They may be of any method, and ask for another protocol. It runs as
+	// Server.Handler does and, on an endpoint that is mounted, as any handler there. Nil answers with 426, and
+	// another method than GET with 405.
+	Plain http.Handler
 	// OnOpen is called when a connection is open. It may send. The request is valid until it
 	// returns.
 	OnOpen func(c *Conn, r *Request)
@@ -183,7 +188,7 @@ type Options struct {
 	Overflow Overflow
 
 	// Origins are further origins whose pages may connect, beside the server's own (the origin
-	// whose host and port are those of the Host header). Requests without an Origin header are
+	// whose host and port are those of the Host header, or that a trusted proxy was asked for). Requests without an Origin header are
 	// allowed; browsers always send one. A pattern is scheme://host[:port], where the host may
 	// begin with "*." for any subdomain and the port may be "*" for any; the same without a scheme,
 	// for both http and https; the origin of an app or an extension, as file://, app://. or

@@ -13,7 +13,8 @@ import (
 
 // ProxyProtocol makes a listener for [Server.Serve] whose connections begin with a header of haproxy's
 // PROXY protocol, version 1 or 2, by which a proxy says whose stream it passes on. RemoteAddr is that
-// client's address then, and PeerAddr the proxy's; a LOCAL or UNKNOWN connection is the proxy's own.
+// client's address then, and PeerAddr the proxy's; a LOCAL or UNKNOWN connection is the proxy's own. A client
+// of a unix socket, or of a family that the proxy does not specify, has the zero AddrPort.
 //
 // The header is required. A connection that begins with anything else is closed without an answer and
 // counted, as is one from who is not in Server.TrustedProxies, unless that is empty: then everybody who

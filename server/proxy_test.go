@@ -179,6 +179,22 @@ func TestHiddenClients(t *testing.T) {
 				}
 			}
 		}
+		socket := lifeUnix(t) // whose peers are trusted, and those are not that a header on it does not name
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(ProxyProtocol(socket)) }()
+		for _, later := range []bool{false, true} {
+			c := lifeConnect(t, socket.Addr().String())
+			c.raw([]byte(unspecified))
+			if later {
+				c.raw([]byte(lifeAsk("GET", "/", "")))
+				c.response(http.StatusOK)
+			}
+			c.raw(upgradeTo("/ws", "X-Forwarded-For: 10.0.0.1"))
+			c.response(http.StatusSwitchingProtocols)
+			if got := receive(t, "the open event", who); got.remote != "invalid AddrPort" {
+				t.Errorf("unspecified on a unix socket, later %v: %v", later, got)
+			}
+		}
 		p := dial(t, mounted.Addr().String())
 		p.send(upgradeTo("/ws", "X-Forwarded-For: 10.0.0.1"))
 		p.upgraded()
@@ -240,6 +256,9 @@ func TestForwardedHostOrigin(t *testing.T) {
 				if must(t, err); got.StatusCode != want {
 					t.Errorf("%s, %s, %q: %d, want %d", door.name, c.origin, c.headers, got.StatusCode, want)
 				}
+			}
+			if log.find("handshakes rejected by origin") == nil {
+				t.Errorf("%s: the log says nothing", door.name) // of the first door, or it was sampled
 			}
 			if !strings.HasPrefix(door.addr, "/") {
 				stranger := dialFrom(t, door.addr, "127.0.0.2")

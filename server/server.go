@@ -22,7 +22,8 @@ type Server struct {
 	// Addr is what ListenAndServe listens on, host:port as for net.Listen. Empty is localhost:8080.
 	Addr string
 	// Handler answers requests whose path is no endpoint's, on the same port: HTTP/1.0 and 1.1 by the
-	// standard library's server. Nil answers 404.
+	// standard library's server. Nil answers 404. A connection that it hijacks has the methods of a
+	// *net.TCPConn or *net.UnixConn that need the stream: CloseRead, CloseWrite, ReadFrom, WriteTo, SyscallConn.
 	Handler http.Handler
 	// Logger takes what the server has to say. Nil is slog.Default.
 	Logger *slog.Logger
@@ -44,7 +45,7 @@ type Server struct {
 	MaxConns int
 	// MaxConnsPerAddress bounds the connections of one client address, of any stage; one too many is
 	// told 429. 0 is none, because behind a proxy all clients have one. What counts is the
-	// address that RemoteAddr says; unix sockets have none.
+	// address that RemoteAddr says; unix sockets, and clients that a trusted proxy hides, have none.
 	MaxConnsPerAddress int
 	// IPv4Prefix and IPv6Prefix are the length, in bits, of what MaxConnsPerAddress takes for one
 	// address. 0 is 32 and 64: an IPv6 client mostly has a network of 64 bits to itself.
@@ -61,7 +62,10 @@ type Server struct {
 	// TrustedProxies are the networks of proxies. From those, X-Forwarded-For and Forwarded (RFC 7239)
 	// give the client's address to RemoteAddr: the last that they name which is not a proxy's itself.
 	// An endpoint's handshakes are read so, and not the requests that Handler gets. The zero Prefix
-	// stands for peers of unix sockets. Where it is malformed, or the two differ, the peer is told 400.
+	// stands for peers of unix sockets. A client whose address the proxy hides, or writes in no form that is known,
+	// has none: RemoteAddr is the zero AddrPort, and MaxConnsPerAddress does not count it. Where Forwarded is malformed,
+	// or the two differ, the peer gets 400. X-Forwarded-Host, or the host of Forwarded, is what the origin of a
+	// page is compared with.
 	TrustedProxies []netip.Prefix
 	// MaxHeaderBytes bounds the head of a handshake or of the first plain request of a connection;
 	// a longer one is rejected with 431. 0 is 16 KiB, which leaves room for several cookies.

@@ -62,9 +62,7 @@ func (s *Server) open() error {
 		loops = append(loops, l)
 	}
 	s.running.Store(&loops)
-	if s.Handler != nil {
-		s.web = newWeb(s)
-	}
+	s.web = newWeb(s)
 	for _, l := range loops {
 		l.start()
 	}

@@ -30,7 +30,13 @@ var (
 // has are sent with the 101 response, by the rules of Grant.Header and before those. A
 // connection under TLS, one of HTTP/2 and one that a listener has wrapped are refused. The Server need not listen by itself, but
 // its Shutdown or Close ends these connections too, and the http.Server's does not.
+//
+// A request that asks for no WebSocket goes to Options.Plain, if there is one: over TLS and HTTP/2 too.
 func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if ep.opts.Plain != nil && !wantsWebSocket(r) {
+		ep.opts.Plain.ServeHTTP(w, r)
+		return
+	}
 	defer ep.srv.complain()
 	agreed, err := ep.judgeStd(r)
 	if agreed.said {
@@ -44,14 +50,14 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var no *refusal
 	if errors.As(err, &no) {
-		ep.refuseStd(w, r, no)
+		ep.srv.refuseStd(w, r, no)
 		return
 	}
 	left := err == errClientLeft
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", fmt.Errorf("%w: %w", ErrTakeover, err))
-		ep.refuseStd(w, r, errWrap)
+		ep.srv.refuseStd(w, r, errWrap)
 		return
 	}
 	defer func() {
@@ -67,6 +73,16 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ep.srv.refusedOutside[r.why()].Add(1)
 		conn.Write(r.response(time.Now()))
 	}
+}
+
+// wantsWebSocket reports whether Upgrade names websocket, as head.wantsUpgrade does.
+func wantsWebSocket(r *http.Request) bool {
+	for _, v := range r.Header["Upgrade"] {
+		if hasToken([]byte(v), "websocket") {
+			return true
+		}
+	}
+	return false
 }
 
 // takeOverRefusal is what the peer is told of an error of takeOver.
@@ -138,8 +154,8 @@ func (s *Server) mayCome(r *http.Request) error {
 }
 
 // refuseStd is refuse by net/http, which adds the date and knows what HEAD is.
-func (ep *Endpoint) refuseStd(w http.ResponseWriter, r *http.Request, no *refusal) {
-	ep.srv.refusedOutside[no.why()].Add(1)
+func (s *Server) refuseStd(w http.ResponseWriter, r *http.Request, no *refusal) {
+	s.refusedOutside[no.why()].Add(1)
 	maps.Copy(w.Header(), no.fields())
 	if r.ProtoAtLeast(1, 1) {
 		// net/http then ends the connection only if the first line says close and no more.

@@ -137,10 +137,13 @@ func (d *demo) mount(srv *server.Server, o server.Options, every time.Duration, 
 	})
 }
 
-// allowedOrigins are the given origins and, while only this machine can reach addr, its own.
-func allowedOrigins(addr net.Addr, more []string) []string {
-	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
-		return append(loopbackOrigins[:len(loopbackOrigins):len(loopbackOrigins)], more...)
+// allowedOrigins are the given origins and, while only this machine can reach the listeners, its own. A unix
+// socket is for a proxy, which others can reach.
+func allowedOrigins(ls []net.Listener, more []string) []string {
+	for _, l := range ls {
+		if tcp, ok := l.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+			return more
+		}
 	}
-	return more
+	return append(loopbackOrigins[:len(loopbackOrigins):len(loopbackOrigins)], more...)
 }
