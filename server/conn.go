@@ -33,7 +33,8 @@ type Conn struct {
 	every uint32     // between ticks, in milliseconds; guarded by mu
 
 	// at is when the connection's present stage wants attention: until the upgrade the end of the
-	// handshake, then the next tick, and once closing the end of the close. Guarded by mu.
+	// handshake, then the next tick by its phase, which comes up at tickDue, and once closing the end of
+	// the close. Guarded by mu.
 	at    wheel.Time
 	heard wheel.Time // when bytes last came; guarded by mu
 	began wheel.Time // when what is half received (stHalf) did; guarded by mu
@@ -106,6 +107,7 @@ const (
 	stCork     // sends gather until the end of the read
 	stWriting  // the poller is asked for writability
 	stParting  // is told goodbye at its share of the drain's time
+	stTicks    // its interval counts in loop.grid
 	stPinged   // a ping went out, and nothing came since
 	stAnswered // what came since is not looked at yet
 
@@ -265,6 +267,7 @@ func (c *Conn) SetEvery(d time.Duration) error {
 	if c.state.has(stCloseSent | stDead | stGone) {
 		return ErrClosed
 	}
+	c.countTicks(false)
 	c.every = uint32(d.Milliseconds())
 	c.state &^= stTickOwed
 	if c.state.has(stAnnounced) {

@@ -20,6 +20,7 @@ type loop struct {
 	mu    sync.Mutex // a leaf: nothing else is locked while it is held
 	table table
 	wheel *wheel.Wheel
+	grid  tickGrid
 	queue []*Conn // connections whose turn goes on, in order
 	// sleeping is whether the loop waits in the poller, and until when if sleepEnds.
 	sleeping, sleepEnds bool
@@ -53,6 +54,7 @@ func newLoop(s *Server) (*loop, error) {
 		return nil, err
 	}
 	l := &loop{srv: s, poll: poll, wheel: wheel.New(s.now()), dueMost: batchDue}
+	l.grid.adjust()
 	l.watch.loop = l
 	if l.watch.alarm, err = netpoll.NewAlarm(); err != nil {
 		poll.Close()
@@ -105,7 +107,11 @@ func (l *loop) run(s *shift) {
 // gather waits for work and takes a batch of it. What is due by the clock goes first, because it
 // has a time to be held against.
 func (l *loop) gather(s *shift) bool {
-	n, err := l.poll.Wait(s.events[:], l.fallAsleep())
+	wait := l.fallAsleep()
+	if s.sparse {
+		l.watch.postpone(wait)
+	}
+	n, err := l.poll.Wait(s.events[:], wait)
 	if err != nil {
 		if !errors.Is(err, netpoll.ErrClosed) {
 			l.srv.log().Error("event loop ends", "error", err)
@@ -115,6 +121,7 @@ func (l *loop) gather(s *shift) bool {
 	}
 	last := s.now
 	s.now = l.srv.now()
+	planned := s.sparse && !s.now.Before(l.until) // mu is for the readers of until: this goroutine writes it
 	s.sparse = s.now-last > 1
 	s.items = s.items[:0]
 	l.mu.Lock()
@@ -124,7 +131,7 @@ func (l *loop) gather(s *shift) bool {
 	l.dueFull = len(due) == l.dueMost
 	for _, slot := range due {
 		if c := l.table.get(slot); c != nil {
-			s.items = append(s.items, item{conn: c, what: itemDue})
+			s.items = append(s.items, item{conn: c, what: itemDue, placed: l.wheel.LastDue(slot)})
 		}
 	}
 	l.takeEvents(s, s.events[:n])
@@ -136,7 +143,7 @@ func (l *loop) gather(s *shift) bool {
 	}
 	s.next.start()
 	if len(s.items) > 0 {
-		l.watch.arm()
+		l.watch.batchStarts(planned)
 	}
 	return true
 }

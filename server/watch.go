@@ -14,7 +14,7 @@ import (
 // Handlers run on the loop that found their event, because handing each over costs more than most
 // of them take. So somebody has to look whether a loop gets on. The watcher is one alarm a loop. It
 // is set when a loop begins a batch and finds it unset. A busy loop then pays for one look a period
-// and one store for a handler. One that has long waits between its batches stops the alarm after each,
+// and one store for a handler. One that has long waits between its batches puts the alarm off before each,
 // because a look costs as much as many a batch; and an idle one is not watched.
 //
 // When a loop has not got on between two looks, its role goes to another goroutine, together with
@@ -49,6 +49,9 @@ type watch struct {
 	shift atomic.Pointer[shift]
 	alarm *netpoll.Alarm
 	armed atomic.Bool
+	// putOff says that the alarm was set to a period after the end of the present or last wait. It belongs
+	// to the goroutine that serves the loop.
+	putOff bool
 
 	seen   uint64 // progress at the last look
 	looked time.Time
@@ -68,6 +71,26 @@ func (w *watch) begin(s *shift) {
 func (w *watch) arm() {
 	if !w.armed.Load() && w.armed.CompareAndSwap(false, true) {
 		w.alarm.Set(lookEvery)
+	}
+}
+
+// batchStarts has the alarm fire within a period. If the loop was not woken before the end of its wait,
+// postpone has seen to that: one system call less for each wake-up of a loop that little is asked of.
+func (w *watch) batchStarts(planned bool) {
+	if w.putOff && !planned && w.armed.Load() {
+		w.alarm.Set(lookEvery)
+	}
+	w.putOff = false
+	w.arm()
+}
+
+// postpone keeps the alarm from firing during a wait of d. A wait of less than zero has no end.
+func (w *watch) postpone(d time.Duration) {
+	if d < 0 {
+		w.disarm()
+	} else if w.armed.Load() {
+		w.alarm.Set(d + lookEvery)
+		w.putOff = true
 	}
 }
 

@@ -38,6 +38,11 @@ type worker struct {
 
 	// running is the kind of handlers that was called last, for the watcher to blame.
 	running atomic.Pointer[slowness]
+	// tickAt is when the tick of connection tickOf came up, as the wheel had it; tickEvery is its interval.
+	tickOf    uint64
+	tickAt    wheel.Time
+	tickEvery uint32
+
 	yield   bool       // the connection in hand has had its share
 	gaveWay wheel.Time // to the loops, on the pool
 	req     Request    // for a handshake
