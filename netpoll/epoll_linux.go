@@ -19,16 +19,16 @@ import (
 // are only ever collected with a wait of zero. The runtime's registration is edge-triggered too, so
 // it parks only after a collection that came back empty.
 //
-// The end of a wait is a timer of the kernel's in the epoll set, and not a deadline of the runtime's:
-// that is up to a millisecond late, and moving it wakes another thread to reckon with it. A deadline
-// in the past is another matter: it readies the goroutine at once, without the kernel, so Wake is one.
+// A timer of the kernel in the epoll set ends a wait. A deadline of the runtime is up to a
+// millisecond late, and moving it wakes another thread. A deadline in the past readies the
+// goroutine without a system call, so Wake sets one.
 type epollPoller struct {
 	fd   int
 	file *os.File // owns fd
 	conn syscall.RawConn
 
-	// woken is set before the deadline, and taken back after it; so a Wake that does not set the
-	// deadline because another has is seen by the Wait that the other ends.
+	// woken is set before the deadline and cleared after it. So the Wait that one Wake ends also
+	// sees a second Wake that found the deadline set.
 	woken atomic.Bool
 	timer timer
 
@@ -49,10 +49,10 @@ type epollPoller struct {
 	collect  func(fd uintptr) bool
 }
 
-// timerToken is the poller's own.
+// timerToken is the reserved token, of the poller's own timer.
 const timerToken Token = 1<<64 - 1
 
-// timerSlack is how far the timer may be from the wanted time without being set anew.
+// timerSlack is the largest error of the timer that does not set it anew.
 const timerSlack = 20 * time.Microsecond
 
 func newEpoll() (_ Poller, err error) {
@@ -88,7 +88,7 @@ func newEpoll() (_ Poller, err error) {
 	return p, nil
 }
 
-// collectEvents takes what is ready and never blocks. Why it is a raw call is told at Send.
+// collectEvents collects ready events and never blocks. Send explains the raw call.
 //
 //go:noinline
 func collectEvents(fd int, raw []unix.EpollEvent) (int, error) {
@@ -177,10 +177,10 @@ func (p *epollPoller) collectOnce() {
 	}
 }
 
-// settleWake takes a Wake back, so that it counts once: the deadline first, because a Wake that comes
-// in between leaves it alone, and is seen by the caller that the present Wait returns to.
+// settleWake clears a Wake, so that it counts once. It clears the deadline first: a Wake in between
+// leaves the deadline alone, and the current Wait returns for both.
 func (p *epollPoller) settleWake() {
-	p.file.SetReadDeadline(time.Time{}) // fails only when closed, which the next Wait finds out
+	p.file.SetReadDeadline(time.Time{}) // fails only when closed, which the next Wait reports
 	p.woken.Store(false)
 }
 
@@ -193,7 +193,7 @@ func (p *epollPoller) arm(now time.Time) {
 	}
 }
 
-// events turns what was collected into events, without the timer's.
+// events converts the collected events, except the timer's.
 func (p *epollPoller) events(raw []unix.EpollEvent) (n int) {
 	for i := range raw {
 		ev := eventOf(&raw[i])
@@ -235,8 +235,8 @@ func (p *epollPoller) ctl(name string, op, fd int, tok Token, want Interest) err
 	if p.closed {
 		return ErrClosed
 	}
-	// The 64 bits of user data are the token, so an event needs no look-up by descriptor and a
-	// closed one can't be taken for its successor.
+	// The 64 bits of user data hold the token: an event needs no look-up by descriptor, and a
+	// closed descriptor can't be mistaken for its successor.
 	ev := unix.EpollEvent{Events: epollBits(want), Fd: int32(uint32(tok)), Pad: int32(uint32(tok >> 32))}
 	if errno := epollCtl(p.fd, op, fd, &ev); errno != 0 {
 		return os.NewSyscallError("epoll_ctl "+name, errno)
@@ -244,8 +244,8 @@ func (p *epollPoller) ctl(name string, op, fd int, tok Token, want Interest) err
 	return nil
 }
 
-// epollCtl waits for nothing but locks of the kernel's, which are held for moments. Why it is a raw
-// call is told at Send.
+// epollCtl calls epoll_ctl(2), which waits only for short locks in the kernel. Send explains the raw
+// call.
 //
 //go:noinline
 func epollCtl(epfd, op, fd int, ev *unix.EpollEvent) syscall.Errno {
@@ -274,7 +274,7 @@ func (p *epollPoller) close() bool {
 }
 
 func epollBits(want Interest) uint32 {
-	// The kernel reports errors, and hang-ups of both ways, unasked, but not the peer's end alone.
+	// The kernel always reports errors and hang-ups of both directions; a half-close must be asked for.
 	bits := uint32(unix.EPOLLET&0xffffffff) | unix.EPOLLRDHUP
 	if want&Read != 0 {
 		bits |= unix.EPOLLIN
