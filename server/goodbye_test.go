@@ -74,7 +74,7 @@ func TestGoodbyesAreSpread(t *testing.T) {
 					t.Errorf("due at %d, the place comes up at %d, %v", due, place, ok)
 				}
 				share[uint64(c.share)*parts>>16]++
-				if off := int32(due - start - wheel.Time(uint64(window)*uint64(c.share)>>16)); off > 0 || off <= -tickGrain {
+				if off := int32(due - start - wheel.Time(uint64(window)*uint64(c.share)>>16)); off > 0 || off <= -int32(s.goodbyes.grain) {
 					t.Errorf("due %d ms from its share", off)
 				}
 				return true
