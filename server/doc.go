@@ -29,7 +29,7 @@
 //	shed.go       who gives way when too much waits for all connections together
 //	compress.go   what goes out compressed, by deflate.go
 //	decompress.go what comes in compressed, by inflate.go
-//	tick.go       what is due by the clock: ticks and deadlines
+//	tick.go       what is due by the clock: ticks and deadlines, on the grid that grid.go chooses
 //	keepalive.go  whether a silent peer is still there
 //	close.go      how a connection ends
 //	drain.go      how the server ends; goodbye.go spreads that over a time
