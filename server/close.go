@@ -257,6 +257,7 @@ func (c *Conn) finish(w *worker) (deliver bool) {
 	c.fd = -1
 	c.giveBack()
 	c.dropBacklog()
+	c.countTicks(false)
 	c.mu.Unlock()
 	c.dropInbound()
 	c.dropWindows()

@@ -34,7 +34,8 @@ type Conn struct {
 	every uint32     // between ticks, in milliseconds; guarded by mu
 
 	// at is when the connection's present stage wants attention: until the upgrade the end of the
-	// handshake, then the next tick, and once closing the end of the close. Guarded by mu.
+	// handshake, then the next tick by its phase, which comes up at tickDue, and once closing the end of
+	// the close. Guarded by mu.
 	at    wheel.Time
 	heard wheel.Time // when bytes last came; guarded by mu
 	began wheel.Time // when what is half received (stHalf) did, or what is sent (stSent); guarded by mu
@@ -43,7 +44,7 @@ type Conn struct {
 	deflate deflation // as agreed at the upgrade; then never changed
 
 	port  uint16 // of the client, with ip; changed only before the upgrade
-	share uint16 // of the drain's time, in 65,536ths, until goodbye is said (stParting); guarded by mu
+	share uint16 // of the drain's time, in 65,536ths, while a close is scheduled; otherwise 0; guarded by mu
 	ip    [16]byte
 }
 
@@ -114,7 +115,7 @@ const (
 	stHalf     // a message or frame is half received
 	stCork     // sends gather until the end of the read
 	stWriting  // the poller is asked for writability
-	stParting  // is told goodbye at its share of the drain's time
+	stTicks    // its interval counts in loop.grid
 	stPinged   // a ping went out, and nothing came since
 	stAnswered // what came since is not looked at yet
 	stAnswers  // OnMessage runs: what is queued now counts towards the pause of reading
@@ -277,6 +278,7 @@ func (c *Conn) SetEvery(d time.Duration) error {
 	if c.state.has(stCloseSent | stDead | stGone) {
 		return ErrClosed
 	}
+	c.countTicks(false)
 	c.every = uint32(d.Milliseconds())
 	c.state &^= stTickOwed
 	if c.state.has(stAnnounced) {

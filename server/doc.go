@@ -30,7 +30,8 @@
 //	shed.go       who gives way when too much waits for all connections together
 //	compress.go   what goes out compressed, by deflate.go
 //	decompress.go what comes in compressed, by inflate.go
-//	tick.go       what is due by the clock: ticks and deadlines; clock.go leaves out stops of the process
+//	tick.go       what is due by the clock: ticks, on the grid that grid.go chooses, and deadlines; clock.go leaves
+//	              out stops of the process
 //	progress.go   whether a peer takes what is queued for it
 //	keepalive.go  whether a silent peer is still there
 //	close.go      how a connection ends

@@ -20,6 +20,7 @@ type loop struct {
 	mu    sync.Mutex // a leaf: nothing else is locked while it is held
 	table table
 	wheel *wheel.Wheel
+	grid  tickGrid
 	queue []*Conn // connections for which something is to be done, in order
 	bulk  []*Conn // connections that had their share and have more to read, in order
 	// read holds the slots of connections that read bulkFrom bytes or more in their last turn.
@@ -57,6 +58,7 @@ func newLoop(s *Server) (*loop, error) {
 		return nil, err
 	}
 	l := &loop{srv: s, poll: poll, wheel: wheel.New(s.now()), dueMost: batchDue}
+	l.grid.adjust()
 	l.watch.loop = l
 	if l.watch.alarm, err = netpoll.NewAlarm(); err != nil {
 		poll.Close()
@@ -109,6 +111,9 @@ func (l *loop) run(s *shift) {
 // has a time to be held against.
 func (l *loop) gather(s *shift) bool {
 	wait, wake := l.fallAsleep()
+	if s.sparse {
+		l.watch.postpone(wait)
+	}
 	n, err := l.poll.Wait(s.events[:], wait)
 	if err != nil {
 		if !errors.Is(err, netpoll.ErrClosed) {
@@ -119,6 +124,7 @@ func (l *loop) gather(s *shift) bool {
 	}
 	last := s.now
 	s.now = wheelTime(l.srv.clock.look(wake))
+	planned := s.sparse && !s.now.Before(l.until) // mu is for the readers of until: this goroutine writes it
 	s.sparse = s.now-last > 1
 	s.items, s.batchRead = s.items[:0], 0
 	l.mu.Lock()
@@ -128,7 +134,7 @@ func (l *loop) gather(s *shift) bool {
 	l.dueFull = len(due) == l.dueMost
 	for _, slot := range due {
 		if c := l.table.get(slot); c != nil {
-			s.items = append(s.items, item{conn: c, what: itemDue})
+			s.items = append(s.items, item{conn: c, what: itemDue, placed: l.wheel.LastDue(slot)})
 		}
 	}
 	l.take(s, s.events[:n])
@@ -139,7 +145,7 @@ func (l *loop) gather(s *shift) bool {
 	}
 	s.next.start()
 	if len(s.items) > 0 {
-		l.watch.batchBegins()
+		l.watch.batchStarts(planned)
 	}
 	return true
 }

@@ -76,7 +76,7 @@ const (
 	shareFrom = 512
 	// joinTo is the length up to which queued frames are gathered in one buffer.
 	joinTo = 16 << 10
-	// tickGrain is the grid, in milliseconds, that the phases of ticks lie on.
+	// tickGrain is the grid, in milliseconds, that the phases of ticks lie on; see grid.go for wider ones.
 	tickGrain = 5
 	// minEvery is the shortest interval of ticks: the width of a place in the wheel.
 	minEvery = time.Millisecond
@@ -125,7 +125,10 @@ type Options struct {
 	OnMessage func(c *Conn, m Message)
 	// OnTick is called each interval, at a phase of the connection's own: connections that
 	// opened together are not ticked together. A tick that is still undone when the next one is
-	// due is skipped and counted.
+	// due is skipped and counted. Phases lie on a grid of 5 ms. Where the interval is 2 s or longer and
+	// ticks are few, the grid is wider, up to a 200th of the interval, so that one wake-up of the event
+	// loop serves some tens of ticks. When connections come or go the grid may change; then a tick moves
+	// within its point of the grid, and the average interval stays the same.
 	OnTick func(c *Conn)
 	// OnClose is called once for each connection that had an OnOpen event, as its last event. By
 	// then every send answers ErrClosed.

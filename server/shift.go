@@ -31,6 +31,7 @@ type item struct {
 	accept *acceptor
 	what   what
 	ready  netpoll.Ready
+	placed wheel.Time // of what is due: when its place came up
 }
 
 type what uint8
@@ -73,15 +74,12 @@ func (s *shift) work() bool {
 			if !s.next.rest() {
 				return false
 			}
-			if s.sparse {
-				s.loop.watch.disarm()
-			}
 			return true
 		}
 		it := &s.items[i]
 		switch it.what {
 		case itemDue:
-			it.conn.comeUp(&s.worker)
+			it.conn.comeUp(&s.worker, it.placed)
 		case itemEvent:
 			it.conn.event(&s.worker, it.ready)
 		case itemBulk:

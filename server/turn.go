@@ -21,7 +21,7 @@ const (
 	taskInflate             // inflate the message that waits
 	taskAsk                 // ask about the handshake that waits
 	taskParked              // deliver the event that waited for a worker
-	taskTick                // the tick that is owed
+	taskTick                // the tick that takeTick took
 	taskRead                // read what came
 )
 
@@ -119,6 +119,7 @@ func (c *Conn) nextTask(w *worker) task {
 	}
 	if c.state.has(stTickOwed) && !c.state.has(stCloseSent|stDead) {
 		if w.mayTick(c.ep) {
+			c.takeTick(w)
 			return taskTick
 		}
 		c.handOver(&c.loop.srv.pool.ticks, stTickJob)

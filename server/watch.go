@@ -13,8 +13,8 @@ import (
 // Handlers run on the loop that found their event, because moving each to the pool costs more than most
 // of them take. The watchdog is one alarm a loop. It is set when a loop begins a batch and finds it
 // unset. A busy loop then pays for one look a period and two stores for a handler. A loop that has long
-// waits between its batches stops the alarm after each, because a look costs as much as many a batch; and
-// an idle one is not watched.
+// waits between its batches puts the alarm off before each, because a look costs as much as many a batch;
+// and an idle one is not watched.
 //
 // When a loop has made no progress between two looks, another goroutine replaces its own, and gets the
 // rest of the batch. The replaced goroutine finishes its turn and ends. A replacement accuses nothing:
@@ -37,6 +37,9 @@ type watch struct {
 	shift atomic.Pointer[shift]
 	alarm *netpoll.Alarm
 	armed atomic.Bool
+	// putOff says that the alarm was set to a period after the end of the present or last wait. It belongs
+	// to the goroutine that serves the loop.
+	putOff bool
 
 	seen   uint64 // progress at the last look
 	looked time.Time
@@ -53,16 +56,32 @@ func (w *watch) begin(s *shift) {
 	go spell(w.loop.srv.number, func() { w.loop.run(s) })
 }
 
-// batchBegins prepares the watchdog for a batch. The loop calls it.
-func (w *watch) batchBegins() {
-	w.thread.note()
-	w.arm()
-}
-
 // arm starts the looking, if it does not go on already.
 func (w *watch) arm() {
 	if !w.armed.Load() && w.armed.CompareAndSwap(false, true) {
 		w.alarm.Set(lookEvery)
+	}
+}
+
+// batchStarts has the alarm fire within a period. If the loop was not woken before the end of its wait,
+// postpone has seen to that: one system call less for each wake-up of a loop that little is asked of.
+func (w *watch) batchStarts(planned bool) {
+	w.thread.note()
+	if w.putOff && !planned && w.armed.Load() {
+		w.alarm.Set(lookEvery)
+	}
+	w.putOff = false
+	w.arm()
+}
+
+// postpone keeps the alarm from firing during a wait of d. A wait of less than zero has no end.
+func (w *watch) postpone(d time.Duration) {
+	if d < 0 {
+		w.disarm()
+	} else if w.armed.Load() {
+		w.thread.wanted.Store(true) // the wait may change the thread
+		w.alarm.Set(d + lookEvery)
+		w.putOff = true
 	}
 }
 

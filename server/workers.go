@@ -37,7 +37,12 @@ type worker struct {
 	// running is the kind of the handler that a loop's goroutine is in, for the watchdog.
 	running atomic.Pointer[slowness]
 	// out is that handler, once the loop was replaced while it ran.
-	out       atomic.Pointer[outCall]
+	out atomic.Pointer[outCall]
+	// tickAt is when the tick of connection tickOf came up, as the wheel had it; tickEvery is its interval.
+	tickOf    uint64
+	tickAt    wheel.Time
+	tickEvery uint32
+
 	batchRead int        // bytes that a loop read since it took its batch
 	brief     bool       // the connection in hand has bulkFrom bytes for its turn, and not turnBytes
 	yield     bool       // the connection in hand has had its share
