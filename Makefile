@@ -39,21 +39,29 @@ run: ## serve the demonstration on http://localhost:8080/ (more flags: make run 
 build: ## build bin/stillpool
 	go build -o bin/stillpool ./cmd/stillpool
 
-test: chromium node proxies ## all tests, with the race detector, a real browser and other clients, and a little fuzzing
+test: chromium node clients proxies ## all tests, with the race detector, a real browser and other clients, and a little fuzzing
 	@# The cache of results does not know what a browser, Node or a command that was built depends on.
 	@for m in $(MODULES); do (cd $$m && echo "go test ./... in $$m" && go test -race -count=1 ./...) || exit 1; done
 	@# So many inputs and not so many seconds: Go 1.26 may take the end of the time for a failure.
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=5000x FUZZFLAGS="-fuzzminimizetime 100x"
 
 # Tests that need a browser or Node say so themselves if it is missing; this only tries to have it.
-# $(call have,COMMAND,PACKAGES) installs Debian's packages if the command is missing.
-have = command -v $(1) >/dev/null || { \
+# $(call have,COMMAND,PACKAGES) installs Debian's packages if the command is missing, and have-module if Debian's
+# Python has no such module.
+have = command -v $(1) >/dev/null || $(call install,$(1),$(2))
+have-module = /usr/bin/python3 -c 'import $(1)' 2>/dev/null || $(call install,$(1),$(2))
+install = { \
 		command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(2) >/dev/null; \
 	} || echo "$(1) is missing and can't be installed by this user: the tests that need it will be left out"
 
 chromium:
 	@$(call have,chromium,chromium)
+
+# curl's WebSocket is not among the clients: Debian builds curl without it.
+clients:
+	@$(call have-module,websockets,python3-websockets)
+	@$(call have-module,aiohttp,python3-aiohttp)
 
 proxies:
 	@$(call have,nginx,nginx-light)
@@ -64,7 +72,7 @@ node:
 	@$(call have,npm,nodejs npm)
 	@! command -v npm >/dev/null || \
 		(cd server/interop/js && npm install --no-save --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null) || \
-		echo "Node's package ws can't be installed: the tests that need it will be left out"
+		echo "Node's packages can't be installed: the tests that need it will be left out"
 
 test-arch: qemu ## tests on 386 and, in an emulator, on arm, arm64 and s390x, in about six minutes
 	GOARCH=386 CGO_ENABLED=0 go test -count=1 ./netpoll ./server/... ./bench/million

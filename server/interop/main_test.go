@@ -33,12 +33,25 @@ func withClients(m *testing.M) int {
 	for _, proxy := range []string{"nginx", "haproxy", "caddy"} {
 		note(proxy, inPath(proxy))
 	}
-	if leftOut["node"] == nil {
-		if node, err = startNode(); err != nil {
-			fmt.Println("node does not start:", err)
+	note("engine.io", findEngineIO())
+	for _, name := range []string{"websockets", "aiohttp"} {
+		note(name, findPython(name))
+	}
+	for name, command := range map[string][]string{
+		"node":       {"node", "js/node.mjs"},
+		"websockets": {python, "py/clients.py", "websockets"},
+		"aiohttp":    {python, "py/clients.py", "aiohttp"},
+	} {
+		if leftOut[name] != nil {
+			continue
+		}
+		n, err := startTalker(command...)
+		if err != nil {
+			fmt.Printf("%s does not start: %v\n", name, err)
 			return 1
 		}
-		defer node.stop()
+		talkers[name] = n
+		defer n.stop()
 	}
 	if leftOut["chromium"] == nil {
 		profile, err := os.MkdirTemp("", "stillpool-interop")
