@@ -123,7 +123,7 @@ func (s *Server) letIn(c *Conn) (by limit, in bool) {
 		return limitAddress, false
 	case !c.shake():
 		return limitHandshakes, false
-	case !s.pace.take(time.Since(s.started)):
+	case !s.pace.take(time.Since(s.clock.start)):
 		return limitRate, false
 	}
 	return 0, true

@@ -161,7 +161,7 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 	c.countOpen()
 	c.every = uint32(ep.opts.Every.Milliseconds())
 	if a.sub != "" {
-		c.extra().sub = &ep.opts.Subprotocols[slices.Index(ep.opts.Subprotocols, a.sub)]
+		c.extra().sub = ep.subprotocol(a.sub)
 	}
 	if a.deflate.cost() > 0 {
 		c.extra().windows = new(windows)
@@ -174,6 +174,14 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 		c.startClose(c.loop.srv.goodbye()) // Shutdown may have looked at it before it was open
 	}
 	return true
+}
+
+// subprotocol returns where a subprotocol's name is kept: one of Options.Subprotocols costs a connection nothing.
+func (ep *Endpoint) subprotocol(name string) *string {
+	if i := slices.Index(ep.opts.Subprotocols, name); i >= 0 {
+		return &ep.opts.Subprotocols[i]
+	}
+	return &name
 }
 
 // boundKernel bounds what the kernel takes for the peer. A bound that it does not know, as of a unix

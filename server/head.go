@@ -180,7 +180,7 @@ func (h *head) requestLine(line []byte) error {
 // counts, and not the Host header's (RFC 9112 section 3.2.2). What remains is the target.
 func (h *head) absoluteForm() error {
 	scheme, rest, ok := bytes.Cut(h.target, []byte("://"))
-	if !ok || !fold(scheme, "http") && !fold(scheme, "https") || string(h.method) == http.MethodConnect {
+	if !ok || !isTargetScheme(scheme) || string(h.method) == http.MethodConnect {
 		return errTarget
 	}
 	end := bytes.IndexAny(rest, "/?")
@@ -193,6 +193,12 @@ func (h *head) absoluteForm() error {
 	}
 	h.host, h.target = rest[:end], rest[end:]
 	return nil
+}
+
+// isTargetScheme reports whether a target of scheme is this server's. Some clients send the URL that they were given,
+// which is of ws or wss; it names the same resource (RFC 6455 section 3).
+func isTargetScheme(scheme []byte) bool {
+	return fold(scheme, "http") || fold(scheme, "https") || fold(scheme, "ws") || fold(scheme, "wss")
 }
 
 // path splits the target into path and query.

@@ -54,12 +54,16 @@ func newWeb(s *Server) *web {
 // route brings upgrades that come later on a kept-alive connection back to their endpoint.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	s.paceBody(r)
-	if ep := s.endpoint([]byte(r.URL.Path)); ep != nil {
+	path := r.URL.Path
+	if path == "" {
+		path = "/" // RFC 9110 section 4.2.3
+	}
+	if ep := s.endpoint([]byte(path)); ep != nil {
 		ep.ServeHTTP(w, r)
 		return
 	}
 	if s.Handler == nil {
-		s.refuseStd(w, errNotFound)
+		s.refuseStd(w, r, errNotFound)
 		return
 	}
 	s.Handler.ServeHTTP(w, r)

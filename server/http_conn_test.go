@@ -187,8 +187,8 @@ func useHijacked(conn net.Conn, buffered *bufio.Reader, early string) error {
 	return full.CloseWrite()
 }
 
-// trickle is a client that sends size bytes each interval of virtual time.
-func trickle(conn net.Conn, head string, size int, interval time.Duration) error {
+// trickleBody is a client that sends size bytes each interval of virtual time.
+func trickleBody(conn net.Conn, head string, size int, interval time.Duration) error {
 	length := 0
 	fmt.Sscanf(head[strings.Index(head, "Content-Length: "):], "Content-Length: %d", &length)
 	if _, err := io.WriteString(conn, head); err != nil {
@@ -266,7 +266,7 @@ func TestHTTPBodyInVirtualTime(t *testing.T) {
 				h.give(&plainConn{Conn: ours})
 				gone := make(chan error, 1)
 				go func() {
-					gone <- trickle(theirs, fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", c.length), c.size, c.interval)
+					gone <- trickleBody(theirs, fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", c.length), c.size, c.interval)
 				}()
 				go io.Copy(io.Discard, theirs)
 				start := time.Now()

@@ -22,7 +22,7 @@ type seen struct{ remote, peer, asked, authorized string }
 // sees are the options of an endpoint that tells who its connections are from.
 func sees(who chan<- seen) Options {
 	return Options{
-		Authorize: func(r *http.Request) error { Remember(r, r.RemoteAddr); return nil },
+		Authorize: func(r *http.Request) (Grant, error) { return Grant{Value: r.RemoteAddr}, nil },
 		OnOpen: func(c *Conn, r *Request) {
 			who <- seen{c.RemoteAddr().String(), c.PeerAddr().String(), r.RemoteAddr().String(), c.Value().(string)}
 		},

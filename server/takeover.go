@@ -26,7 +26,8 @@ var (
 
 // ServeHTTP upgrades a request that net/http has read, so that an endpoint can be mounted in any
 // http.Server. The connection's descriptor moves to the event loops, and its goroutine and buffers
-// are given back when ServeHTTP returns, which it does at once, or after Options.Authorize. A
+// are given back when ServeHTTP returns, which it does at once, or after Options.Authorize. The headers that w
+// has are sent with the 101 response, by the rules of Grant.Header and before those. A
 // connection under TLS, one of HTTP/2 and one that a listener has wrapped are refused. The Server need not listen by itself, but
 // its Shutdown or Close ends these connections too, and the http.Server's does not.
 //
@@ -45,22 +46,27 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err == nil {
-		agreed.value, err = ep.askStd(w, r)
+		err = ep.askStd(w, r, &agreed)
 	}
-	if err != nil {
-		ep.refuseStd(w, err.(*refusal))
+	var no *refusal
+	if errors.As(err, &no) {
+		ep.srv.refuseStd(w, r, no)
 		return
 	}
+	left := err == errClientLeft
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", fmt.Errorf("%w: %w", ErrTakeover, err))
-		ep.refuseStd(w, errWrap)
+		ep.srv.refuseStd(w, r, errWrap)
 		return
 	}
 	defer func() {
 		conn.Close() // the loop has a descriptor of its own by then
 		ep.srv.descriptorFreed()
 	}()
+	if left {
+		return
+	}
 	if err := ep.takeOver(conn, buffered.Reader, r, agreed); err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", err)
 		r := takeOverRefusal(err)
@@ -104,9 +110,6 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 	if r.ProtoMajor > 1 {
 		return a, errHTTP2
 	}
-	if !r.ProtoAtLeast(1, 1) {
-		return a, errHTTPVersion
-	}
 	if r.TLS != nil {
 		return a, errTLS
 	}
@@ -117,7 +120,7 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 	if err != nil {
 		return a, err
 	}
-	h := head{method: []byte(r.Method), host: []byte(r.Host), hasBody: r.ContentLength != 0}
+	h := head{method: []byte(r.Method), host: []byte(r.Host), hasBody: r.ContentLength != 0, old: !r.ProtoAtLeast(1, 1)}
 	for name, values := range r.Header {
 		for _, v := range values {
 			if err := h.note([]byte(name), []byte(v)); err != nil {
@@ -133,7 +136,7 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 	}
 	a, err = ep.judge(&h)
 	ep.srv.noteOrigin(ep, &h, err)
-	a.client, a.said = client, said
+	a.client, a.said, a.key = client, said, string(h.key)
 	return a, err
 }
 
@@ -144,20 +147,22 @@ func (s *Server) mayCome(r *http.Request) error {
 	case s.web.has(r):
 	case s.MaxConns > 0 && s.inUse() >= int64(s.MaxConns):
 		return s.deny(limitConns)
-	case !s.pace.take(time.Since(s.started)):
+	case !s.pace.take(time.Since(s.clock.start)):
 		return s.deny(limitRate)
 	}
 	return nil
 }
 
 // refuseStd is refuse by net/http, which adds the date and knows what HEAD is.
-func (ep *Endpoint) refuseStd(w http.ResponseWriter, r *refusal) { ep.srv.refuseStd(w, r) }
-
-func (s *Server) refuseStd(w http.ResponseWriter, r *refusal) {
-	s.refusedOutside[r.why()].Add(1)
-	maps.Copy(w.Header(), r.fields())
-	w.WriteHeader(r.status)
-	io.WriteString(w, r.body())
+func (s *Server) refuseStd(w http.ResponseWriter, r *http.Request, no *refusal) {
+	s.refusedOutside[no.why()].Add(1)
+	maps.Copy(w.Header(), no.fields())
+	if r.ProtoAtLeast(1, 1) {
+		// net/http then ends the connection only if the first line says close and no more.
+		w.Header()["Connection"] = append([]string{"close"}, no.header["Connection"]...)
+	}
+	w.WriteHeader(no.status)
+	io.WriteString(w, no.body())
 }
 
 // takeOver moves a hijacked connection to a loop. What the hijack had buffered are its first frames.
@@ -189,9 +194,6 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		netpoll.Close(fd)
 		return err
 	}
-	if d := srv.userTimeout(); d > 0 && netpoll.IsTCP(fd) {
-		netpoll.SetUserTimeout(fd, d)
-	}
 	c.state |= stTurn // nobody else may serve it before its open event is in place
 	if err := c.loop.add(c); err != nil {
 		c.mu.Lock()
@@ -205,7 +207,7 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		c.loop.stats.accepted.Add(1)
 	}
 	w := new(worker)
-	if c.switchOver(w, ep, []byte(r.Header.Get("Sec-WebSocket-Key")), &agreed) {
+	if c.switchOver(w, ep, []byte(agreed.key), &agreed) {
 		c.parkOpen(w, &Request{std: r, agreed: agreed, conn: c}, rest)
 	}
 	c.mu.Lock()

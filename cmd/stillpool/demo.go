@@ -99,8 +99,8 @@ var compressions = map[string]server.Compression{
 // echo are the options of /echo, beside those that all endpoints have: every message back as it came.
 func echo(o server.Options, compression server.Compression) server.Options {
 	o.MaxMessage = maxEcho
-	// Reading stops while more than half of the backlog waits, so this takes the largest message and its
-	// header while one like it is being read.
+	// Reading pauses when PauseReadingAt is passed, and at half of the backlog at the latest. So this takes
+	// the largest message and its header while one like it is being read.
 	o.Backlog = 2*maxEcho + 64
 	o.Compression = compression
 	o.OnMessage = func(c *server.Conn, m server.Message) { c.Forward(m) }

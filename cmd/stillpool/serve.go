@@ -16,7 +16,7 @@ type serveCmd struct {
 	Addr               string        `default:"localhost:8080" env:"STILLPOOL_ADDR" placeholder:"HOST:PORT" help:"Address to listen on; port 0 takes a free one; unix:/path is a unix socket (default: ${default})."`
 	SocketMode         string        `env:"STILLPOOL_SOCKET_MODE" placeholder:"OCTAL" help:"Permissions of that unix socket, like 0660 (default: as the umask has it)."`
 	Every              time.Duration `default:"1s" env:"STILLPOOL_EVERY" help:"How often each connection is sent Woohoo!"`
-	WriteTimeout       time.Duration `default:"10s" env:"STILLPOOL_WRITE_TIMEOUT" help:"Give a connection up when a message has waited so long to be written."`
+	WriteTimeout       time.Duration `default:"10s" env:"STILLPOOL_WRITE_TIMEOUT" help:"Give a connection up when its client takes less than 4 KiB of what waits in this time."`
 	Keepalive          time.Duration `default:"50s" env:"STILLPOOL_KEEPALIVE" help:"Ping a connection that gave no sign of life for so long; 0 is never."`
 	PongTimeout        time.Duration `default:"20s" env:"STILLPOOL_PONG_TIMEOUT" help:"Give a connection up when a ping has waited so long for an answer."`
 	DrainDelay         time.Duration `default:"0s" env:"STILLPOOL_DRAIN_DELAY" help:"At the end, be not ready (/readyz) for so long before anything else, so that balancers notice."`
@@ -29,6 +29,7 @@ type serveCmd struct {
 	MaxHandshakes      int           `env:"STILLPOOL_MAX_HANDSHAKES" placeholder:"N" help:"Refuse connections with status 503 while N are not upgraded yet (default: 65536)."`
 	HandshakeRate      int           `env:"STILLPOOL_HANDSHAKE_RATE" placeholder:"N" help:"Refuse connections beyond N a second with status 503 (default: no such bound)."`
 	HandshakeBurst     int           `env:"STILLPOOL_HANDSHAKE_BURST" placeholder:"N" help:"Connections that may come at once before the rate counts (default: as many as in a second)."`
+	MaxHeaderBytes     int           `env:"STILLPOOL_MAX_HEADER_BYTES" placeholder:"N" help:"Refuse a request head longer than N bytes, as of large cookies, with status 431 (default: 16384)."`
 	TrustedProxies     []string      `env:"STILLPOOL_TRUSTED_PROXIES" placeholder:"PREFIX" help:"Proxies whose X-Forwarded-For, X-Forwarded-Host and Forwarded are believed: addresses, networks like 10.0.0.0/8, or unix; repeatable, or with commas."`
 	ProxyProtocol      bool          `env:"STILLPOOL_PROXY_PROTOCOL" help:"Each connection begins with a PROXY header, version 1 or 2; with --trusted-proxies, from those only."`
 	Loops              int           `env:"STILLPOOL_LOOPS" placeholder:"N" help:"Event loops (default: one for every two processors)."`
@@ -110,6 +111,8 @@ func (s *serveCmd) Validate() error {
 		return errors.New("--max-conns, --loops and --workers can't be negative")
 	case s.MaxConnsPerAddress < 0 || s.MaxHandshakes < 0 || s.HandshakeRate < 0 || s.HandshakeBurst < 0:
 		return errors.New("--max-conns-per-address, --max-handshakes, --handshake-rate and --handshake-burst can't be negative")
+	case s.MaxHeaderBytes < 0:
+		return errors.New("--max-header-bytes can't be negative")
 	case s.HandshakeRate > mostHandshakes || s.HandshakeBurst > mostHandshakes:
 		return fmt.Errorf("--handshake-rate and --handshake-burst: want %d at the most", mostHandshakes)
 	case s.IPv4Prefix < 1 || s.IPv4Prefix > 32:

@@ -72,6 +72,7 @@ func (s *serveCmd) serve(ls []net.Listener, maxConns int, logger *slog.Logger, s
 		MaxHandshakes:      s.MaxHandshakes,
 		HandshakeRate:      s.HandshakeRate,
 		HandshakeBurst:     s.HandshakeBurst,
+		MaxHeaderBytes:     s.MaxHeaderBytes,
 	}
 	var err error
 	if srv.TrustedProxies, err = proxies(s.TrustedProxies); err != nil {
