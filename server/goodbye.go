@@ -127,7 +127,7 @@ func (c *Conn) part(n uint64) {
 // drainGrain returns the width of the grid for a loop's connections that close within window: that of ticks at
 // the same rate, so that one wake-up closes some tens of them where the window tolerates it.
 func drainGrain(window wheel.Time, conns int) wheel.Time {
-	g := tickGrid{rate: uint64(conns) * rateUnit / uint64(window)}
+	g := tickGrid{rate: uint64(conns) * rateUnit / uint64(max(window, 1))}
 	g.adjust()
 	return max(tickGrain, grain(window, wheel.Time(g.grain.Load())))
 }
