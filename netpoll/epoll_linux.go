@@ -19,37 +19,37 @@ import (
 // are only ever collected with a wait of zero. The runtime's registration is edge-triggered too, so
 // it parks only after a collection that came back empty.
 //
-// The end of a wait is a timer of the kernel's in the epoll set, and not a deadline of the runtime's:
-// that is up to a millisecond late, and moving it wakes another thread to reckon with it. A deadline
-// in the past is another matter: it readies the goroutine at once, without the kernel, so Wake is one.
+// A timer of the kernel in the epoll set ends a wait. A deadline of the runtime is up to a
+// millisecond late, and moving it wakes another thread. A deadline in the past readies the
+// goroutine without a system call, so Wake sets one.
 type epollPoller struct {
 	fd   int
 	file *os.File // owns fd
 	conn syscall.RawConn
 
-	// woken is set before the deadline, and taken back after it; so a Wake that does not set the
-	// deadline because another has is seen by the Wait that the other ends.
+	// woken is set before the deadline and cleared after it. So the Wait that one Wake ends also
+	// sees a second Wake that found the deadline set.
 	woken atomic.Bool
 	timer timer
 
-	// mu is held for reading around every system call on fd and timer, so that Close can't give the
-	// numbers back, and somebody else open them, between the look at closed and the call.
+	// mu is held for reading around every system call on fd and timer. Otherwise Close could release
+	// the numbers, and another open reuse them, between the check of closed and the call.
 	mu     sync.RWMutex
 	closed bool
 
-	// What follows belongs to the one goroutine in Wait. collect is bound once, because a method
-	// value made at each call would be allocated at each call.
-	armed   time.Time // when the timer fires, if that is known
+	// The goroutine in Wait owns the fields below. collect is bound once, because a method value
+	// allocates.
+	armed   time.Time // when the timer fires; zero when unknown
 	raw     []unix.EpollEvent
 	n       int
 	err     error
 	collect func(fd uintptr) bool
 }
 
-// timerToken is the poller's own.
+// timerToken is the reserved token, of the poller's own timer.
 const timerToken Token = 1<<64 - 1
 
-// timerSlack is how far the timer may be from the wanted time without being set anew.
+// timerSlack is the largest error of the timer that does not set it anew.
 const timerSlack = 20 * time.Microsecond
 
 func newEpoll() (_ Poller, err error) {
@@ -88,7 +88,7 @@ func newEpoll() (_ Poller, err error) {
 	return p, nil
 }
 
-// collectEvents takes what is ready and never blocks. Why it is a raw call is told at Send.
+// collectEvents collects ready events and never blocks. Send explains the raw call.
 //
 //go:noinline
 func collectEvents(fd int, raw []unix.EpollEvent) (int, error) {
@@ -111,7 +111,7 @@ func (p *epollPoller) Wait(events []Event, timeout time.Duration) (int, error) {
 		p.raw = make([]unix.EpollEvent, len(events))
 	}
 	p.raw = p.raw[:len(events)]
-	// The first look is free of clock and timer: under load it finds something.
+	// The first collection reads no clock and sets no timer: under load it finds events.
 	err := p.look()
 	n := p.events(events)
 	var deadline time.Time
@@ -138,7 +138,7 @@ func (p *epollPoller) Wait(events []Event, timeout time.Duration) (int, error) {
 	return n, err
 }
 
-// look collects once.
+// look collects once, without blocking.
 func (p *epollPoller) look() error {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -150,7 +150,8 @@ func (p *epollPoller) look() error {
 	return p.err
 }
 
-// park collects when there is something, the timer's expiry too, or tells that Wake was called.
+// park blocks until there are events, the timer's expiry among them, and collects them. It reports
+// whether Wake ended it instead.
 func (p *epollPoller) park() (woken bool, err error) {
 	p.n, p.err = 0, nil
 	err = p.conn.Read(p.collect)
@@ -164,14 +165,14 @@ func (p *epollPoller) park() (woken bool, err error) {
 	return false, ErrClosed
 }
 
-// settleWake takes a Wake back, so that it counts once: the deadline first, because a Wake that comes
-// in between leaves it alone, and is seen by whoever the present Wait returns to.
+// settleWake clears a Wake, so that it counts once. It clears the deadline first: a Wake in between
+// leaves the deadline alone, and the current Wait returns for both.
 func (p *epollPoller) settleWake() {
-	p.file.SetReadDeadline(time.Time{}) // fails only when closed, which the next Wait finds out
+	p.file.SetReadDeadline(time.Time{}) // fails only when closed, which the next Wait reports
 	p.woken.Store(false)
 }
 
-// arm sets the timer, unless it is set right already.
+// arm sets the timer, unless it fires at about that time already.
 func (p *epollPoller) arm(now, deadline time.Time) {
 	if off := deadline.Sub(p.armed); off < -timerSlack || off > timerSlack {
 		p.armed = deadline
@@ -187,7 +188,7 @@ func (p *epollPoller) setTimer(d time.Duration) {
 	}
 }
 
-// events turns what was collected into events, without the timer's.
+// events converts the collected events, except the timer's.
 func (p *epollPoller) events(events []Event) (n int) {
 	for i := range p.raw[:p.n] {
 		ev := eventOf(&p.raw[i])
@@ -229,8 +230,8 @@ func (p *epollPoller) ctl(name string, op, fd int, tok Token, want Interest) err
 	if p.closed {
 		return ErrClosed
 	}
-	// The 64 bits of user data are the token, so an event needs no look-up by descriptor and a
-	// closed one can't be taken for its successor.
+	// The 64 bits of user data hold the token: an event needs no look-up by descriptor, and a
+	// closed descriptor can't be mistaken for its successor.
 	ev := unix.EpollEvent{Events: epollBits(want), Fd: int32(uint32(tok)), Pad: int32(uint32(tok >> 32))}
 	if errno := epollCtl(p.fd, op, fd, &ev); errno != 0 {
 		return os.NewSyscallError("epoll_ctl "+name, errno)
@@ -238,8 +239,8 @@ func (p *epollPoller) ctl(name string, op, fd int, tok Token, want Interest) err
 	return nil
 }
 
-// epollCtl waits for nothing but locks of the kernel's, which are held for moments. Why it is a raw
-// call is told at Send.
+// epollCtl calls epoll_ctl(2), which waits only for short locks in the kernel. Send explains the raw
+// call.
 //
 //go:noinline
 func epollCtl(epfd, op, fd int, ev *unix.EpollEvent) syscall.Errno {
@@ -261,7 +262,7 @@ func (p *epollPoller) Close() error {
 }
 
 func epollBits(want Interest) uint32 {
-	// The kernel reports errors, and hang-ups of both ways, unasked, but not the peer's end alone.
+	// The kernel always reports errors and hang-ups of both directions; a half-close must be asked for.
 	bits := uint32(unix.EPOLLET&0xffffffff) | unix.EPOLLRDHUP
 	if want&Read != 0 {
 		bits |= unix.EPOLLIN

@@ -35,10 +35,9 @@ func Listen(addr string, reusePort bool) (*Listener, error) {
 	return l, nil
 }
 
-// ListenTCP opens a TCP listener on addr, which reads as for net.Listen. The kernel's queue in front of it is
-// as long as the system lets it be (net.core.somaxconn; Go asks for that). With reusePort several
-// processes, or several listeners of one, may share the port (SO_REUSEPORT), and the kernel spreads
-// connections over them by hash.
+// ListenTCP opens a TCP listener on addr, in the form of net.Listen. Its accept queue has the length
+// that the system allows (net.core.somaxconn). With reusePort several listeners, also of several
+// processes, share the port (SO_REUSEPORT), and the kernel spreads connections over them by hash.
 func ListenTCP(addr string, reusePort bool) (net.Listener, error) {
 	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		if reusePort {
@@ -51,16 +50,16 @@ func ListenTCP(addr string, reusePort bool) (net.Listener, error) {
 		}
 		return err
 	}}
-	cfg.SetMultipathTCP(false) // its sockets cost more, and do not take every TCP option
+	cfg.SetMultipathTCP(false) // its sockets cost more, and do not accept every TCP option
 	return cfg.Listen(context.Background(), "tcp", addr)
 }
 
 // FromListener takes the descriptor of a listener of package net: TCP, unix, or inherited. Close of
-// the Listener closes l too. A listener without a descriptor, such as one of crypto/tls, is an
-// error, and stays the caller's.
+// the Listener closes l too. A listener without a descriptor, such as one of crypto/tls, is an error;
+// the caller keeps it.
 //
-// Accepted sockets inherit TCP_NODELAY from the listener (tcp(7) on Linux), which saves a system
-// call for each of them.
+// Accepted sockets inherit TCP_NODELAY from the listener (tcp(7) on Linux), which saves a system call
+// for each.
 func FromListener(l net.Listener) (*Listener, error) {
 	sc, ok := l.(syscall.Conn)
 	if !ok {
@@ -82,8 +81,8 @@ func FromListener(l net.Listener) (*Listener, error) {
 // Addr is the address listened on.
 func (l *Listener) Addr() net.Addr { return l.addr }
 
-// Close stops listening. FD must have been removed from its poller. A second Close answers
-// net.ErrClosed, and leaves alone whoever got the number of FD by then.
+// Close stops listening. FD must have been removed from its poller. A second Close returns
+// net.ErrClosed and does not touch a new file that has the number of FD by then.
 func (l *Listener) Close() error {
 	if l.closed.Swap(true) {
 		return net.ErrClosed

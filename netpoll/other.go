@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// What follows lets packages that build on this one compile everywhere; the documentation of each
-// name is that of its Linux twin. Nothing here works.
+// These declarations let packages that import this one compile everywhere. Each is documented in its
+// Linux file; here every function returns ErrUnsupported.
 
 func newEpoll() (Poller, error)  { return nil, ErrUnsupported }
 func newEasyGo() (Poller, error) { return nil, ErrUnsupported }
