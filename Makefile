@@ -86,7 +86,7 @@ test-arch: qemu ## tests on 386 and, in an emulator, on arm, arm64 and s390x, in
 qemu:
 	@$(call have,qemu-s390x,qemu-user)
 
-bench: build tools ## Stillpool beside its peers, in less than a quarter of an hour: a table, and a page of plots in $(RESULTS)
+bench: build tools ## Stillpool beside its peers, also beside busy processes, in about 20 minutes: tables, and a page of plots in $(RESULTS)
 	bin/peers suite --stillpool-bin bin/stillpool --out $(RESULTS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 	@bin/report html $(RESULTS) >$(RESULTS)/report.html
 	@echo && bin/report markdown $(RESULTS) && echo && echo "Plots and all tables: $(RESULTS)/report.html"
@@ -100,7 +100,7 @@ tools:
 	cd bench/peers && go build -o ../../bin/peers .
 	cd bench/report && go build -o ../../bin/report .
 
-check: build tools ## hold Stillpool against its budgets beside its peers, in about half an hour (less: make check ARGS=--quick)
+check: build tools ## hold Stillpool against its budgets beside its peers, quiet and beside two busy processes, in about two hours (less: ARGS=--quick, or ARGS="--only echo-64")
 	bin/stillpool bench check $(ARGS)
 
 million: build ## a million connections on this machine, held and overloaded, in about a quarter of an hour (fewer: ARGS="--conns 100000 --hold 1m")
