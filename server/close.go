@@ -95,7 +95,7 @@ func (c *Conn) sayClose(code Code, reason string) {
 	c.say(appendClose(buf[:0], code, reason), farewell)
 	c.state |= stCloseSent
 	c.state &^= stTickOwed
-	c.every = 0
+	c.setInterval(0)
 	c.stageEnds(c.loop.srv.closeTimeout())
 }
 
