@@ -96,8 +96,7 @@ func (c *Conn) sayClose(code Code, reason string) {
 	c.state |= stCloseSent
 	c.state &^= stTickOwed
 	c.resumeReading()
-	c.countTicks(false)
-	c.every = 0
+	c.setInterval(0)
 	c.beginEnding(c.loop.srv.closeTimeout(), held)
 }
 

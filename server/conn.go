@@ -278,8 +278,7 @@ func (c *Conn) SetEvery(d time.Duration) error {
 	if c.state.has(stCloseSent | stDead | stGone) {
 		return ErrClosed
 	}
-	c.countTicks(false)
-	c.every = uint32(d.Milliseconds())
+	c.setInterval(uint32(d.Milliseconds()))
 	c.state &^= stTickOwed
 	if c.state.has(stAnnounced) {
 		c.scheduleTicks()

@@ -108,5 +108,12 @@ func (c *Conn) countTicks(count bool) {
 	}
 }
 
+// setInterval changes the interval, in milliseconds, of a connection that scheduleTicks may have counted.
+// c.mu must be held.
+func (c *Conn) setInterval(every uint32) {
+	c.countTicks(false)
+	c.every = every
+}
+
 // tickDue returns when the tick comes up that at stands for. c.mu must be held.
 func (c *Conn) tickDue() wheel.Time { return c.loop.grid.due(c.at, wheel.Time(c.every)) }

@@ -207,8 +207,14 @@ func TestGridBatches(t *testing.T) {
 }
 
 // TestGridOfALoop: connections count in their loop's grid from their open event, or a new interval, until they
-// are gone.
+// close.
 func TestGridOfALoop(t *testing.T) {
+	for _, by := range []string{"peer", "server"} {
+		t.Run(by, func(t *testing.T) { testGridOfALoop(t, by) })
+	}
+}
+
+func testGridOfALoop(t *testing.T, by string) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		s.Loops = 1
 		p, c, j := met(t, s, Options{Every: time.Minute, OnTick: func(*Conn) {}})
@@ -230,7 +236,13 @@ func TestGridOfALoop(t *testing.T) {
 			must(t, c.SetEvery(every))
 			want(every)
 		}
-		p.conn.Close()
+		if by == "peer" {
+			p.conn.Close()
+		} else {
+			must(t, c.CloseWith(CodeNormal, ""))
+			want(0)
+			p.conn.Close()
+		}
 		j.want(t, "close")
 		want(0)
 	})
