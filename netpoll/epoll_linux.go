@@ -32,18 +32,21 @@ type epollPoller struct {
 	woken atomic.Bool
 	timer timer
 
-	// mu is held for reading around every system call on fd and timer. Otherwise Close could release
-	// the numbers, and another open reuse them, between the check of closed and the call.
+	// mu is held for reading around every system call on fd outside of Wait's read of file, so that Close
+	// can't give the number back, and another open take it, between the look at closed and the call.
 	mu     sync.RWMutex
 	closed bool
 
-	// The goroutine in Wait owns the fields below. collect is bound once, because a method value
-	// allocates.
-	armed   time.Time // when the timer fires; zero when unknown
-	raw     []unix.EpollEvent
-	n       int
-	err     error
-	collect func(fd uintptr) bool
+	// The fields below belong to the one goroutine in Wait. collect is bound once, because a method
+	// value made at each call would be allocated at each call.
+	armed    time.Time     // when the timer fires, if that is known
+	timeout  time.Duration // of the present Wait
+	deadline time.Time     // its end, once a collection came back empty
+	raw      []unix.EpollEvent
+	out      []Event
+	n        int
+	err      error
+	collect  func(fd uintptr) bool
 }
 
 // timerToken is the reserved token, of the poller's own timer.
@@ -81,10 +84,7 @@ func newEpoll() (_ Poller, err error) {
 	if err = p.Add(int(p.timer), timerToken, Read); err != nil {
 		return nil, err
 	}
-	p.collect = func(uintptr) bool {
-		p.n, p.err = collectEvents(p.fd, p.raw)
-		return p.n != 0 || p.err != nil
-	}
+	p.collect = p.collectOrArm
 	return p, nil
 }
 
@@ -106,63 +106,75 @@ func collectEvents(fd int, raw []unix.EpollEvent) (int, error) {
 }
 
 // Wait implements Poller.
+//
+// One collection serves both to find what is ready and to park safely: file's read resets the runtime's
+// notion of readiness before collectOrArm runs, so an edge that comes after the collection ends the park.
+// A second collection, made before that, was one of five system calls of each wake-up in a mostly idle process.
 func (p *epollPoller) Wait(events []Event, timeout time.Duration) (int, error) {
 	if cap(p.raw) < len(events) {
 		p.raw = make([]unix.EpollEvent, len(events))
 	}
 	p.raw = p.raw[:len(events)]
-	// The first collection reads no clock and sets no timer: under load it finds events.
-	err := p.look()
-	n := p.events(events)
-	var deadline time.Time
-	for n == 0 && err == nil && timeout != 0 {
-		if timeout > 0 {
-			now := time.Now()
-			if deadline.IsZero() {
-				deadline = now.Add(timeout)
-			} else if !now.Before(deadline) {
-				break
-			}
-			p.arm(now, deadline)
-		}
-		if p.woken.Load() {
-			p.settleWake()
-			break
-		}
-		var woken bool
-		woken, err = p.park()
-		if n = p.events(events); woken {
-			break
-		}
+	p.out, p.n, p.err = events, 0, nil
+	defer func() { p.out = nil }()
+	if timeout == 0 {
+		return p.look()
 	}
-	return n, err
-}
-
-// look collects once, without blocking.
-func (p *epollPoller) look() error {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	p.n = 0
-	if p.closed {
-		return ErrClosed
-	}
-	p.collect(0)
-	return p.err
-}
-
-// park blocks until there are events, the timer's expiry among them, and collects them. It reports
-// whether Wake ended it instead.
-func (p *epollPoller) park() (woken bool, err error) {
-	p.n, p.err = 0, nil
-	err = p.conn.Read(p.collect)
+	p.timeout, p.deadline = timeout, time.Time{}
+	err := p.conn.Read(p.collect)
 	switch {
 	case err == nil:
-		return false, p.err
+		return p.n, p.err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		p.settleWake()
-		return true, nil
+		return p.look()
 	}
-	return false, ErrClosed
+	return 0, ErrClosed
+}
+
+// look collects once, without parking.
+func (p *epollPoller) look() (int, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.closed {
+		return 0, ErrClosed
+	}
+	p.collectOnce()
+	return p.n, p.err
+}
+
+// collectOrArm collects, and reports whether Wait is to return. Otherwise it has set the timer, and the
+// goroutine parks until the next edge.
+func (p *epollPoller) collectOrArm(uintptr) bool {
+	// After a park that lasted until the deadline, the events can wait for the next collection, which
+	// is made before the next park in any case.
+	if !p.deadline.IsZero() && !time.Now().Before(p.deadline) {
+		p.armed = time.Time{}
+		return true
+	}
+	p.collectOnce()
+	if p.n != 0 || p.err != nil {
+		return true
+	}
+	if p.timeout > 0 {
+		now := time.Now()
+		if p.deadline.IsZero() {
+			p.deadline = now.Add(p.timeout)
+		}
+		p.arm(now)
+	}
+	return false
+}
+
+// collectOnce fills out with what is ready. It collects again after a batch that was full of the
+// timer's expiry alone, because no edge announces what did not fit.
+func (p *epollPoller) collectOnce() {
+	for full := true; full && p.n == 0 && p.err == nil; {
+		var n int
+		n, p.err = collectEvents(p.fd, p.raw)
+		p.n = p.events(p.raw[:n])
+		full = n == len(p.raw)
+	}
 }
 
 // settleWake clears a Wake, so that it counts once. It clears the deadline first: a Wake in between
@@ -172,31 +184,24 @@ func (p *epollPoller) settleWake() {
 	p.woken.Store(false)
 }
 
-// arm sets the timer, unless it fires at about that time already.
-func (p *epollPoller) arm(now, deadline time.Time) {
-	if off := deadline.Sub(p.armed); off < -timerSlack || off > timerSlack {
-		p.armed = deadline
-		p.setTimer(deadline.Sub(now))
-	}
-}
-
-func (p *epollPoller) setTimer(d time.Duration) {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if !p.closed {
-		p.timer.set(d)
+// arm sets the timer to the deadline, unless it is set right already. The timer is open: Close ends
+// this read of file first.
+func (p *epollPoller) arm(now time.Time) {
+	if off := p.deadline.Sub(p.armed); off < -timerSlack || off > timerSlack {
+		p.armed = p.deadline
+		p.timer.set(max(p.deadline.Sub(now), 1))
 	}
 }
 
 // events converts the collected events, except the timer's.
-func (p *epollPoller) events(events []Event) (n int) {
-	for i := range p.raw[:p.n] {
-		ev := eventOf(&p.raw[i])
+func (p *epollPoller) events(raw []unix.EpollEvent) (n int) {
+	for i := range raw {
+		ev := eventOf(&raw[i])
 		if ev.Token == timerToken {
 			p.armed = time.Time{}
 			continue
 		}
-		events[n] = ev
+		p.out[n] = ev
 		n++
 	}
 	return n
@@ -251,14 +256,21 @@ func epollCtl(epfd, op, fd int, ev *unix.EpollEvent) syscall.Errno {
 
 // Close implements Poller.
 func (p *epollPoller) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
+	if !p.close() {
 		return ErrClosed
 	}
-	p.closed = true
-	p.timer.close()
+	// Not with mu held: this waits for a Wait that is collecting. After it no goroutine sets the timer.
+	defer p.timer.close()
 	return p.file.Close()
+}
+
+// close reports whether it was the first.
+func (p *epollPoller) close() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := !p.closed
+	p.closed = true
+	return first
 }
 
 func epollBits(want Interest) uint32 {

@@ -5,6 +5,7 @@ package netpoll
 import (
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
 )
@@ -35,6 +36,8 @@ type Acks struct {
 	Outstanding bool
 }
 
+func ThreadID() int                                   { return 0 }
+func ThreadCPU(int) (time.Duration, bool)             { return 0, false }
 func NewAlarm() (*Alarm, error)                       { return nil, ErrUnsupported }
 func Listen(string, bool) (*Listener, error)          { return nil, ErrUnsupported }
 func ListenTCP(string, bool) (net.Listener, error)    { return nil, ErrUnsupported }
@@ -64,3 +67,5 @@ func Unacked(int) int                                 { return 0 }
 func IsTCP(int) bool                                  { return false }
 func IsTransient(error) bool                          { return false }
 func IsExhausted(error) bool                          { return false }
+
+func ListenUnix(string, os.FileMode) (net.Listener, error) { return nil, ErrUnsupported }

@@ -66,6 +66,13 @@ func Unacked(fd int) int {
 	return int(n)
 }
 
+// ioctlInt reads an int of C's. unix.IoctlGetInt reads one of Go's, of which the kernel writes 32 bits of 64:
+// on a big-endian machine those are the upper ones.
+func ioctlInt(fd int, request uint) (int, error) {
+	n, err := unix.IoctlGetUint32(fd, request)
+	return int(int32(n)), err
+}
+
 // siocOutQNSD is SIOCOUTQNSD (linux/sockios.h), which package unix does not have.
 const siocOutQNSD = 0x894B
 
@@ -74,14 +81,14 @@ const siocOutQNSD = 0x894B
 // kernel's overhead. The two are not read at one moment. SendQueue never blocks.
 func SendQueue(fd int) (unsent, unacked int, err error) {
 	// The kernel may send between the two calls, so that the first number exceeds the second.
-	unsent, err = unix.IoctlGetInt(fd, siocOutQNSD)
+	unsent, err = ioctlInt(fd, siocOutQNSD)
 	if err == unix.EINVAL || err == unix.ENOTTY || err == unix.EOPNOTSUPP {
 		unsent, err = 0, nil // not TCP
 	}
 	if err != nil {
 		return 0, 0, os.NewSyscallError("ioctl SIOCOUTQNSD", err)
 	}
-	all, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	all, err := ioctlInt(fd, unix.SIOCOUTQ)
 	if err != nil {
 		return 0, 0, os.NewSyscallError("ioctl SIOCOUTQ", err)
 	}

@@ -27,6 +27,7 @@ type backlog struct {
 	first    int // of segments that waits; those before it are empty
 	off      int // of the first segment, how much is sent
 	held     int // bytes that wait, and segmentCost for each segment
+	own      int // of held, what segments of the connection's own OnMessage hold
 
 	// since is when the byte that waits longest was queued, or one that was dropped before it: what is
 	// dropped makes a peer no quicker. It holds while aging.
@@ -36,8 +37,9 @@ type backlog struct {
 	ping   []byte // payload of the last ping that came meanwhile, if pinged
 	pinged bool
 
-	pace pace       // of the peer, while the connection has stWriting
-	look wheel.Time // when it is looked at next
+	answering bool       // what is put next is queued by the connection's own OnMessage
+	pace      pace       // of the peer, while the connection has stWriting
+	look      wheel.Time // when it is looked at next
 
 	rank rank // among those for which much waits
 }
@@ -48,6 +50,7 @@ type segment struct {
 	at     wheel.Time // when its first byte was queued
 	kind   segmentKind
 	owned  bool    // data may be appended to; otherwise it is somebody else's too, or ends with a message
+	own    bool    // queued by the connection's own OnMessage
 	region *region // that data lies in, if it is large
 }
 
@@ -98,8 +101,9 @@ func (b *backlog) append(s segment) {
 	if !b.aging {
 		b.since, b.aging = s.at, true
 	}
+	s.own = b.answering
 	b.segments = append(b.segments, s)
-	b.held += len(s.data) + segmentCost
+	b.count(&s, len(s.data)+segmentCost)
 }
 
 // add queues a copy of two pieces. Small ones are gathered, so that a queue of many small frames
@@ -115,7 +119,15 @@ func (b *backlog) add(head, body []byte, kind segmentKind, now wheel.Time) {
 		s = &b.segments[len(b.segments)-1]
 	}
 	s.data = append(append(s.data, head...), body...)
-	b.held += size
+	b.count(s, size)
+}
+
+// count adds n bytes of a segment to what waits, or takes them off.
+func (b *backlog) count(s *segment, n int) {
+	b.held += n
+	if s.own {
+		b.own += n
+	}
 }
 
 // newSegment is an empty one with room for size bytes.
@@ -138,7 +150,7 @@ func (b *backlog) last(size int, now wheel.Time) *segment {
 		return nil
 	}
 	s := &b.segments[len(b.segments)-1]
-	if !s.owned || len(s.data)+size > joinTo || now-s.at > joinFor {
+	if !s.owned || s.own != b.answering || len(s.data)+size > joinTo || now-s.at > joinFor {
 		return nil
 	}
 	return s
@@ -154,21 +166,22 @@ func (b *backlog) sent(n int) {
 	if n == 0 {
 		return
 	}
-	b.held -= n
-	n += b.off
 	live := b.live()
+	b.count(&live[0], b.off) // as if nothing of it were sent
+	n += b.off
 	done := 0
 	for done < len(live) && n >= len(live[done].data) {
 		n -= len(live[done].data)
+		b.count(&live[done], -len(live[done].data)-segmentCost)
 		live[done].region.release()
 		done++
 	}
 	b.off = n
 	if b.aging = done < len(live); b.aging {
+		b.count(&live[done], -n)
 		b.since = live[done].at
 		live[done].region.consumed(live[done].data[n:])
 	}
-	b.held -= done * segmentCost
 	b.pass(done)
 }
 

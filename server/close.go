@@ -95,6 +95,7 @@ func (c *Conn) sayClose(code Code, reason string) {
 	c.say(appendClose(buf[:0], code, reason), farewell)
 	c.state |= stCloseSent
 	c.state &^= stTickOwed
+	c.resumeReading()
 	c.every = 0
 	c.beginEnding(c.loop.srv.closeTimeout(), held)
 }
@@ -256,6 +257,7 @@ func (c *Conn) finish(w *worker) (deliver bool) {
 	c.fd = -1
 	c.giveBack()
 	c.dropBacklog()
+	c.countTicks(false)
 	c.mu.Unlock()
 	c.dropInbound()
 	c.dropWindows()

@@ -38,6 +38,12 @@ var (
 	// ErrPongTimeout is the Err of a Closing whose peer gave no sign of life within
 	// Options.PongTimeout after a ping.
 	ErrPongTimeout = errors.New("server: peer did not answer a ping")
+	// ErrInvalidHeader says that a header of a Grant, or of the ResponseWriter of a mounted endpoint, can't be sent: its
+	// name is no token, or a value has a control character (RFC 9110 sections 5.1 and 5.5). The log has it.
+	ErrInvalidHeader = errors.New("server: invalid header for the handshake's response")
+	// ErrSubprotocolNotOffered says that a Grant has a subprotocol that the client does not offer (RFC 6455 section
+	// 4.2.2). The log has it.
+	ErrSubprotocolNotOffered = errors.New("server: granted subprotocol was not offered")
 	// ErrTakeover says why ServeHTTP could not take a connection over from net/http.
 	ErrTakeover = errors.New("server: connection can't be taken over")
 	// ErrStuck is Server.Healthy's answer when an event loop did not answer in time.

@@ -105,6 +105,7 @@ func (c *Conn) hold(head, body []byte, l lease, torn bool) (Outcome, error) {
 		c.waitWritable()
 	case c.state.has(stWriting):
 		c.weigh()
+		c.pace()
 	case out.held >= corkBytes:
 		c.flush()
 	}
@@ -127,6 +128,7 @@ func (c *Conn) ownBacklog() *backlog {
 		c.out = backlogs.Get().(*backlog)
 		c.out.rank.conn = c
 	}
+	c.out.answering = c.state.has(stAnswers)
 	return c.out
 }
 
@@ -142,6 +144,7 @@ func (c *Conn) waitWritable() {
 		}
 	}
 	c.weigh()
+	c.pace()
 	c.placeSooner()
 }
 
@@ -203,6 +206,7 @@ func (c *Conn) flushed() {
 	c.unrank()
 	c.out.recycle()
 	c.out = nil
+	c.state &^= stPaused
 	if c.state.has(stWriting) {
 		c.state &^= stWriting
 		if err := c.loop.poll.Modify(int(c.fd), c.token(), netpoll.Read); err != nil {
@@ -244,14 +248,10 @@ func (c *Conn) dropBacklog() {
 // waits tells whether something waits for the peer, and not for the end of a handler only.
 func (c *Conn) waits() bool { return c.out != nil && (!c.state.has(stCork) || c.state.has(stWriting)) }
 
-// congested tells that so much waits that the peer is not to be read: half of its backlog, or so much
-// that it would have to give way before its next answers could wait too.
+// congested reports whether the peer is not read at all, because c would have to give way before its
+// next answers could wait too. c.mu must be held.
 func (c *Conn) congested() bool {
-	if c.out == nil || c.ep == nil {
-		return false
-	}
-	return c.out.held > c.ep.opts.Backlog/2 ||
-		c.waits() && !c.loop.srv.outbound.hasRoom(2*int64(c.out.held)) && c.loop.srv.amongWorst(c.out.held)
+	return c.ep != nil && c.waits() && !c.loop.srv.outbound.hasRoom(2*int64(c.out.held)) && c.loop.srv.amongWorst(c.out.held)
 }
 
 func (c *Conn) countOut(n int) {

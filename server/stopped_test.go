@@ -51,12 +51,12 @@ func TestStoppedServer(t *testing.T) {
 		c.Write(Binary, make([]byte, 200_000))
 	}})
 	handle("/close", Options{OnMessage: func(c *Conn, m Message) { c.CloseWith(CodeNormal, "") }})
-	handle("/authorize", Options{OnMessage: echo, Authorize: func(r *http.Request) error {
+	handle("/authorize", Options{OnMessage: echo, Authorize: func(r *http.Request) (Grant, error) {
 		select {
 		case <-done:
 		case <-r.Context().Done():
 		}
-		return r.Context().Err()
+		return Grant{}, r.Context().Err()
 	}})
 	handle("/tick", Options{Every: stoppedTick, OnTick: func(c *Conn) { c.WriteText("tick") }})
 	handle("/drained", Options{OnMessage: echo})
