@@ -11,17 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// easyGoQueue bounds the events that wait between easygo's goroutine and Wait. When it is full the
-// goroutine waits, and events stay in the kernel.
+// easyGoQueue bounds the events queued between easygo's goroutine and Wait. When it is full, that
+// goroutine blocks and events stay in the kernel.
 const easyGoQueue = 1024
 
-// easyGoPoller turns easygo's callbacks into a pull-style Wait.
+// easyGoPoller makes a pull-style Wait from easygo's callbacks.
 //
-// easygo.Epoll runs a goroutine of its own, which takes a batch from the kernel, looks the callbacks
-// up by descriptor, and calls them. When a number is removed and registered anew meanwhile, either
-// the old callback is called late, or the new one for what happened to the old registration. Each
-// callback here is bound to its token, so the first comes under the old token, as the contract
-// demands; against the second, see genuine.
+// easygo.Epoll runs a goroutine that takes a batch from the kernel, looks the callbacks up by
+// descriptor and calls them. When a descriptor is removed and registered anew meanwhile, either the
+// old callback runs late, or the new one runs for an event of the old registration. Each callback is
+// bound to its token, so the first case reports the old token, as the contract demands. The function
+// genuine covers the second.
 type easyGoPoller struct {
 	epoll *easygo.Epoll
 	queue chan Event
@@ -39,7 +39,8 @@ func newEasyGo() (Poller, error) {
 		done:  make(chan struct{}),
 	}
 	var err error
-	// A failed wait ends easygo's goroutine, for whose end Close waits; nothing more would be reported.
+	// A failed wait ends easygo's goroutine, and no event would follow. Close waits for that
+	// goroutine, so it runs in another one.
 	p.epoll, err = easygo.EpollCreate(&easygo.EpollConfig{OnWaitError: func(error) { go p.Close() }})
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -54,7 +55,7 @@ func (p *easyGoPoller) Wait(events []Event, timeout time.Duration) (int, error) 
 		return 0, ErrClosed
 	default:
 	}
-	// A Wait that doesn't block ends here, and leaves a Wake for one that does.
+	// A Wait that does not block returns here. It leaves a Wake to the next one that does.
 	if n := p.take(events, 0); n > 0 || timeout == 0 {
 		return n, nil
 	}
@@ -76,7 +77,7 @@ func (p *easyGoPoller) Wait(events []Event, timeout time.Duration) (int, error) 
 	return 0, nil
 }
 
-// take fills events from n on with what is queued.
+// take fills events from index n on from the queue.
 func (p *easyGoPoller) take(events []Event, n int) int {
 	for n < len(events) {
 		select {
@@ -110,13 +111,13 @@ func (p *easyGoPoller) add(fd int, tok Token, want Interest) error {
 	}
 	err := p.epoll.Add(fd, easygo.EpollEvent(epollBits(want)), p.callback(fd, tok, want))
 	if err != nil && !errors.Is(err, easygo.ErrRegistered) {
-		// easygo remembers a descriptor whose registration failed, and would refuse it ever after.
+		// easygo keeps the entry of a failed registration and would reject the descriptor for ever.
 		p.epoll.Del(fd)
 	}
 	return easyGoError("add", err)
 }
 
-// callback is what easygo calls on its goroutine for each event of one registration.
+// callback returns the function that easygo's goroutine calls for each event of one registration.
 func (p *easyGoPoller) callback(fd int, tok Token, want Interest) func(easygo.EpollEvent) {
 	first := true
 	return func(event easygo.EpollEvent) {
@@ -129,9 +130,9 @@ func (p *easyGoPoller) callback(fd int, tok Token, want Interest) func(easygo.Ep
 	}
 }
 
-// genuine keeps those bits of a registration's first event that are true of its descriptor now. The
-// event may have been taken from the kernel for a registration that had the number before. Only the
-// first may: easygo has one batch in hand at a time, and a batch has a descriptor once.
+// genuine keeps those bits of a registration's first event that hold for its descriptor now. The
+// kernel may have reported the event for an earlier registration of the number. Only the first event
+// can be such a one: easygo handles one batch at a time, and a batch has a descriptor once.
 func genuine(fd int, bits uint32, want Interest) uint32 {
 	bits &= epollBits(want) | unix.EPOLLERR | unix.EPOLLHUP
 	if bits == 0 {
@@ -144,10 +145,10 @@ func genuine(fd int, bits uint32, want Interest) uint32 {
 	return bits & uint32(uint16(now[0].Revents))
 }
 
-// deliver puts an event where Wait finds it.
+// deliver queues an event for Wait.
 func (p *easyGoPoller) deliver(ev Event) {
 	if ev.Ready == 0 {
-		return // not genuine, or easygo's own sign at Close
+		return // not genuine, or easygo's own event at Close
 	}
 	select {
 	case p.queue <- ev:
@@ -155,8 +156,8 @@ func (p *easyGoPoller) deliver(ev Event) {
 	}
 }
 
-// Modify implements Poller. easygo's Mod keeps the old callback, which is bound to the old token,
-// so the registration is made anew.
+// Modify implements Poller. It registers anew, because easygo's Mod keeps the old callback and so the
+// old token.
 func (p *easyGoPoller) Modify(fd int, tok Token, want Interest) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

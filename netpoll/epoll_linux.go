@@ -19,37 +19,40 @@ import (
 // are only ever collected with a wait of zero. The runtime's registration is edge-triggered too, so
 // it parks only after a collection that came back empty.
 //
-// The end of a wait is a timer of the kernel's in the epoll set, and not a deadline of the runtime's:
-// that is up to a millisecond late, and moving it wakes another thread to reckon with it. A deadline
-// in the past is another matter: it readies the goroutine at once, without the kernel, so Wake is one.
+// A timer of the kernel in the epoll set ends a wait. A deadline of the runtime is up to a
+// millisecond late, and moving it wakes another thread. A deadline in the past readies the
+// goroutine without a system call, so Wake sets one.
 type epollPoller struct {
 	fd   int
 	file *os.File // owns fd
 	conn syscall.RawConn
 
-	// woken is set before the deadline, and taken back after it; so a Wake that does not set the
-	// deadline because another has is seen by the Wait that the other ends.
+	// woken is set before the deadline and cleared after it. So the Wait that one Wake ends also
+	// sees a second Wake that found the deadline set.
 	woken atomic.Bool
 	timer timer
 
-	// mu is held for reading around every system call on fd and timer, so that Close can't give the
-	// numbers back, and somebody else open them, between the look at closed and the call.
+	// mu is held for reading around every system call on fd outside of Wait's read of file, so that Close
+	// can't give the number back, and another open take it, between the look at closed and the call.
 	mu     sync.RWMutex
 	closed bool
 
-	// What follows belongs to the one goroutine in Wait. collect is bound once, because a method
+	// The fields below belong to the one goroutine in Wait. collect is bound once, because a method
 	// value made at each call would be allocated at each call.
-	armed   time.Time // when the timer fires, if that is known
-	raw     []unix.EpollEvent
-	n       int
-	err     error
-	collect func(fd uintptr) bool
+	armed    time.Time     // when the timer fires, if that is known
+	timeout  time.Duration // of the present Wait
+	deadline time.Time     // its end, once a collection came back empty
+	raw      []unix.EpollEvent
+	out      []Event
+	n        int
+	err      error
+	collect  func(fd uintptr) bool
 }
 
-// timerToken is the poller's own.
+// timerToken is the reserved token, of the poller's own timer.
 const timerToken Token = 1<<64 - 1
 
-// timerSlack is how far the timer may be from the wanted time without being set anew.
+// timerSlack is the largest error of the timer that does not set it anew.
 const timerSlack = 20 * time.Microsecond
 
 func newEpoll() (_ Poller, err error) {
@@ -81,14 +84,11 @@ func newEpoll() (_ Poller, err error) {
 	if err = p.Add(int(p.timer), timerToken, Read); err != nil {
 		return nil, err
 	}
-	p.collect = func(uintptr) bool {
-		p.n, p.err = collectEvents(p.fd, p.raw)
-		return p.n != 0 || p.err != nil
-	}
+	p.collect = p.collectOrArm
 	return p, nil
 }
 
-// collectEvents takes what is ready and never blocks. Why it is a raw call is told at Send.
+// collectEvents collects ready events and never blocks. Send explains the raw call.
 //
 //go:noinline
 func collectEvents(fd int, raw []unix.EpollEvent) (int, error) {
@@ -106,96 +106,102 @@ func collectEvents(fd int, raw []unix.EpollEvent) (int, error) {
 }
 
 // Wait implements Poller.
+//
+// One collection serves both to find what is ready and to park safely: file's read resets the runtime's
+// notion of readiness before collectOrArm runs, so an edge that comes after the collection ends the park.
+// A second collection, made before that, was one of five system calls of each wake-up in a mostly idle process.
 func (p *epollPoller) Wait(events []Event, timeout time.Duration) (int, error) {
 	if cap(p.raw) < len(events) {
 		p.raw = make([]unix.EpollEvent, len(events))
 	}
 	p.raw = p.raw[:len(events)]
-	// The first look is free of clock and timer: under load it finds something.
-	err := p.look()
-	n := p.events(events)
-	var deadline time.Time
-	for n == 0 && err == nil && timeout != 0 {
-		if timeout > 0 {
-			now := time.Now()
-			if deadline.IsZero() {
-				deadline = now.Add(timeout)
-			} else if !now.Before(deadline) {
-				break
-			}
-			p.arm(now, deadline)
-		}
-		if p.woken.Load() {
-			p.settleWake()
-			break
-		}
-		var woken bool
-		woken, err = p.park()
-		if n = p.events(events); woken {
-			break
-		}
+	p.out, p.n, p.err = events, 0, nil
+	defer func() { p.out = nil }()
+	if timeout == 0 {
+		return p.look()
 	}
-	return n, err
-}
-
-// look collects once.
-func (p *epollPoller) look() error {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	p.n = 0
-	if p.closed {
-		return ErrClosed
-	}
-	p.collect(0)
-	return p.err
-}
-
-// park collects when there is something, the timer's expiry too, or tells that Wake was called.
-func (p *epollPoller) park() (woken bool, err error) {
-	p.n, p.err = 0, nil
-	err = p.conn.Read(p.collect)
+	p.timeout, p.deadline = timeout, time.Time{}
+	err := p.conn.Read(p.collect)
 	switch {
 	case err == nil:
-		return false, p.err
+		return p.n, p.err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		p.settleWake()
-		return true, nil
+		return p.look()
 	}
-	return false, ErrClosed
+	return 0, ErrClosed
 }
 
-// settleWake takes a Wake back, so that it counts once: the deadline first, because a Wake that comes
-// in between leaves it alone, and is seen by whoever the present Wait returns to.
+// look collects once, without parking.
+func (p *epollPoller) look() (int, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.closed {
+		return 0, ErrClosed
+	}
+	p.collectOnce()
+	return p.n, p.err
+}
+
+// collectOrArm collects, and reports whether Wait is to return. Otherwise it has set the timer, and the
+// goroutine parks until the next edge.
+func (p *epollPoller) collectOrArm(uintptr) bool {
+	// After a park that lasted until the deadline, the events can wait for the next collection, which
+	// is made before the next park in any case.
+	if !p.deadline.IsZero() && !time.Now().Before(p.deadline) {
+		p.armed = time.Time{}
+		return true
+	}
+	p.collectOnce()
+	if p.n != 0 || p.err != nil {
+		return true
+	}
+	if p.timeout > 0 {
+		now := time.Now()
+		if p.deadline.IsZero() {
+			p.deadline = now.Add(p.timeout)
+		}
+		p.arm(now)
+	}
+	return false
+}
+
+// collectOnce fills out with what is ready. It collects again after a batch that was full of the
+// timer's expiry alone, because no edge announces what did not fit.
+func (p *epollPoller) collectOnce() {
+	for full := true; full && p.n == 0 && p.err == nil; {
+		var n int
+		n, p.err = collectEvents(p.fd, p.raw)
+		p.n = p.events(p.raw[:n])
+		full = n == len(p.raw)
+	}
+}
+
+// settleWake clears a Wake, so that it counts once. It clears the deadline first: a Wake in between
+// leaves the deadline alone, and the current Wait returns for both.
 func (p *epollPoller) settleWake() {
-	p.file.SetReadDeadline(time.Time{}) // fails only when closed, which the next Wait finds out
+	p.file.SetReadDeadline(time.Time{}) // fails only when closed, which the next Wait reports
 	p.woken.Store(false)
 }
 
-// arm sets the timer, unless it is set right already.
-func (p *epollPoller) arm(now, deadline time.Time) {
-	if off := deadline.Sub(p.armed); off < -timerSlack || off > timerSlack {
-		p.armed = deadline
-		p.setTimer(deadline.Sub(now))
+// arm sets the timer to the deadline, unless it is set right already. The timer is open: Close ends
+// this read of file first.
+func (p *epollPoller) arm(now time.Time) {
+	if off := p.deadline.Sub(p.armed); off < -timerSlack || off > timerSlack {
+		p.armed = p.deadline
+		p.timer.set(max(p.deadline.Sub(now), 1))
 	}
 }
 
-func (p *epollPoller) setTimer(d time.Duration) {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if !p.closed {
-		p.timer.set(d)
-	}
-}
-
-// events turns what was collected into events, without the timer's.
-func (p *epollPoller) events(events []Event) (n int) {
-	for i := range p.raw[:p.n] {
-		ev := eventOf(&p.raw[i])
+// events converts the collected events, except the timer's.
+func (p *epollPoller) events(raw []unix.EpollEvent) (n int) {
+	for i := range raw {
+		ev := eventOf(&raw[i])
 		if ev.Token == timerToken {
 			p.armed = time.Time{}
 			continue
 		}
-		events[n] = ev
+		p.out[n] = ev
 		n++
 	}
 	return n
@@ -229,8 +235,8 @@ func (p *epollPoller) ctl(name string, op, fd int, tok Token, want Interest) err
 	if p.closed {
 		return ErrClosed
 	}
-	// The 64 bits of user data are the token, so an event needs no look-up by descriptor and a
-	// closed one can't be taken for its successor.
+	// The 64 bits of user data hold the token: an event needs no look-up by descriptor, and a
+	// closed descriptor can't be mistaken for its successor.
 	ev := unix.EpollEvent{Events: epollBits(want), Fd: int32(uint32(tok)), Pad: int32(uint32(tok >> 32))}
 	if errno := epollCtl(p.fd, op, fd, &ev); errno != 0 {
 		return os.NewSyscallError("epoll_ctl "+name, errno)
@@ -238,8 +244,8 @@ func (p *epollPoller) ctl(name string, op, fd int, tok Token, want Interest) err
 	return nil
 }
 
-// epollCtl waits for nothing but locks of the kernel's, which are held for moments. Why it is a raw
-// call is told at Send.
+// epollCtl calls epoll_ctl(2), which waits only for short locks in the kernel. Send explains the raw
+// call.
 //
 //go:noinline
 func epollCtl(epfd, op, fd int, ev *unix.EpollEvent) syscall.Errno {
@@ -250,18 +256,25 @@ func epollCtl(epfd, op, fd int, ev *unix.EpollEvent) syscall.Errno {
 
 // Close implements Poller.
 func (p *epollPoller) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
+	if !p.close() {
 		return ErrClosed
 	}
-	p.closed = true
-	p.timer.close()
+	// Not with mu held: this waits for a Wait that is collecting. After it no goroutine sets the timer.
+	defer p.timer.close()
 	return p.file.Close()
 }
 
+// close reports whether it was the first.
+func (p *epollPoller) close() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	first := !p.closed
+	p.closed = true
+	return first
+}
+
 func epollBits(want Interest) uint32 {
-	// The kernel reports errors, and hang-ups of both ways, unasked, but not the peer's end alone.
+	// The kernel always reports errors and hang-ups of both directions; a half-close must be asked for.
 	bits := uint32(unix.EPOLLET&0xffffffff) | unix.EPOLLRDHUP
 	if want&Read != 0 {
 		bits |= unix.EPOLLIN

@@ -2,8 +2,11 @@ package netpoll
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -35,10 +38,9 @@ func Listen(addr string, reusePort bool) (*Listener, error) {
 	return l, nil
 }
 
-// ListenTCP opens a TCP listener on addr, which reads as for net.Listen. The kernel's queue in front of it is
-// as long as the system lets it be (net.core.somaxconn; Go asks for that). With reusePort several
-// processes, or several listeners of one, may share the port (SO_REUSEPORT), and the kernel spreads
-// connections over them by hash.
+// ListenTCP opens a TCP listener on addr, in the form of net.Listen. Its accept queue has the length
+// that the system allows (net.core.somaxconn). With reusePort several listeners, also of several
+// processes, share the port (SO_REUSEPORT), and the kernel spreads connections over them by hash.
 func ListenTCP(addr string, reusePort bool) (net.Listener, error) {
 	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		if reusePort {
@@ -51,16 +53,66 @@ func ListenTCP(addr string, reusePort bool) (net.Listener, error) {
 		}
 		return err
 	}}
-	cfg.SetMultipathTCP(false) // its sockets cost more, and do not take every TCP option
+	cfg.SetMultipathTCP(false) // its sockets cost more, and do not accept every TCP option
 	return cfg.Listen(context.Background(), "tcp", addr)
 }
 
+// ListenUnix opens a listener on a unix socket at path, or at an abstract name, which begins with "@". It
+// replaces a socket at which nothing answers, as a process that was killed leaves one behind. A socket that is
+// in use is an error, and so is any other kind of file. A mode other than 0 is the permissions of the socket,
+// whatever the umask: clients need that for writing. Closing the listener removes the socket.
+func ListenUnix(path string, mode os.FileMode) (net.Listener, error) {
+	l, err := listenUnix(path, mode)
+	if !errors.Is(err, unix.EADDRINUSE) || !isStale(path) {
+		return l, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return listenUnix(path, mode)
+}
+
+func listenUnix(path string, mode os.FileMode) (net.Listener, error) {
+	if mode == 0 || strings.HasPrefix(path, "@") {
+		return net.Listen("unix", path)
+	}
+	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		// The file inherits the socket's own permissions, so that it never has more than these.
+		ctlErr := c.Control(func(fd uintptr) {
+			err = os.NewSyscallError("fchmod", unix.Fchmod(int(fd), uint32(mode.Perm())))
+		})
+		return errors.Join(ctlErr, err)
+	}}
+	l, err := cfg.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, mode.Perm()); err != nil { // the umask took from them
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// isStale reports whether path is a socket at which nothing answers.
+func isStale(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != os.ModeSocket {
+		return false
+	}
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		conn.Close()
+	}
+	return errors.Is(err, unix.ECONNREFUSED)
+}
+
 // FromListener takes the descriptor of a listener of package net: TCP, unix, or inherited. Close of
-// the Listener closes l too. A listener without a descriptor, such as one of crypto/tls, is an
-// error, and stays the caller's.
+// the Listener closes l too. A listener without a descriptor, such as one of crypto/tls, is an error;
+// the caller keeps it.
 //
-// Accepted sockets inherit TCP_NODELAY from the listener (tcp(7) on Linux), which saves a system
-// call for each of them.
+// Accepted sockets inherit TCP_NODELAY from the listener (tcp(7) on Linux), which saves a system call
+// for each.
 func FromListener(l net.Listener) (*Listener, error) {
 	sc, ok := l.(syscall.Conn)
 	if !ok {
@@ -69,6 +121,10 @@ func FromListener(l net.Listener) (*Listener, error) {
 	fd, err := Take(sc)
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: taking the descriptor of a %T: %w", l, err)
+	}
+	if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && on == 0 {
+		unix.Close(fd)
+		return nil, fmt.Errorf("netpoll: the socket of %v does not listen", l.Addr())
 	}
 	if IsTCP(fd) {
 		if err := SetNoDelay(fd); err != nil {
@@ -82,8 +138,8 @@ func FromListener(l net.Listener) (*Listener, error) {
 // Addr is the address listened on.
 func (l *Listener) Addr() net.Addr { return l.addr }
 
-// Close stops listening. FD must have been removed from its poller. A second Close answers
-// net.ErrClosed, and leaves alone whoever got the number of FD by then.
+// Close stops listening. FD must have been removed from its poller. A second Close returns
+// net.ErrClosed and does not touch a new file that has the number of FD by then.
 func (l *Listener) Close() error {
 	if l.closed.Swap(true) {
 		return net.ErrClosed

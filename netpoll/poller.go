@@ -1,11 +1,11 @@
-// Package netpoll tells which sockets are ready, and knows nothing of WebSocket.
+// Package netpoll reports which sockets are ready. It knows nothing of WebSocket.
 //
 // It has two halves. A [Poller] waits for readiness on raw descriptors; its contract is written on
 // the type and holds for both backends. The socket functions ([Listen], [Accept], [Connect],
 // [Recv], [Send], …) open and use raw, non-blocking descriptors that Go's own network poller never
 // sees, because registering a socket there as well costs memory and a system call for nothing.
 //
-// Everything here works on Linux. Elsewhere the package compiles and every function answers
+// Only Linux has a backend. Elsewhere the package compiles and every function returns
 // [ErrUnsupported].
 package netpoll
 
@@ -17,13 +17,12 @@ import (
 )
 
 var (
-	// ErrClosed is the answer of a Poller that was closed, also to a Wait that was under way.
+	// ErrClosed is returned by a closed Poller, and by a Wait that Close interrupts.
 	ErrClosed = errors.New("netpoll: poller closed")
-	// ErrUnsupported is the answer of everything in this package on an operating system that it
-	// has no backend for.
+	// ErrUnsupported is returned by every function on an operating system without a backend.
 	ErrUnsupported = errors.New("netpoll: only Linux is supported")
-	// ErrWouldBlock is what a socket function answers when the kernel has nothing to give or no
-	// room to take: wait for the next event.
+	// ErrWouldBlock is returned by a socket function when the kernel has no data to read, or no
+	// room to write. The caller waits for the next event.
 	ErrWouldBlock = errors.New("netpoll: operation would block")
 )
 
@@ -32,8 +31,8 @@ var (
 // # What an event is
 //
 // Registrations are edge-triggered. An event says that readiness changed, once; no second event
-// comes for what is already ready. So whoever gets an event must read (or accept, or write)
-// repeatedly until [ErrWouldBlock], or remember by itself that it stopped early. One short cut is
+// comes for what is already ready. After an event the caller must read (or accept, or write)
+// repeatedly until [ErrWouldBlock], or remember that it stopped early. One short cut is
 // safe: a [Recv] that returned fewer bytes than it had room for has emptied the socket, unless the
 // event said [HangUp], because data and end of stream together give one event, not two.
 //
@@ -46,7 +45,7 @@ var (
 //
 // HangUp alone ends nothing: bytes that were sent before it are still to be read.
 //
-// # Who may call what
+// # Concurrency
 //
 // Wait is for one goroutine at a time; which one may change between calls. Add, Modify, Remove,
 // Wake and Close may be called from any goroutine at any time, also during Wait.
@@ -65,27 +64,27 @@ type Poller interface {
 	// Remove ends the registration of fd, which must still be open.
 	Remove(fd int) error
 
-	// Wait blocks until there is an event, Wake or Close is called, or timeout has passed, fills
-	// events and returns how many it wrote. A negative timeout is for ever, zero does not block.
-	// Zero events and a nil error mean that the time passed or that Wake was called. After Close
-	// it answers ErrClosed.
+	// Wait blocks until there is an event, Wake or Close is called, or timeout has passed. It
+	// fills events and returns their number. A negative timeout never ends; zero does not block.
+	// Zero events and a nil error mean that the timeout passed or that Wake was called. After
+	// Close it returns ErrClosed.
 	Wait(events []Event, timeout time.Duration) (int, error)
 
-	// Wake makes the present or else the next blocking Wait return at once. Several calls before
-	// that Wait count as one.
+	// Wake makes the current blocking Wait return, or the next one. Several calls before that Wait
+	// count as one.
 	Wake()
 
-	// Close releases the poller's own descriptors and makes a present and every later Wait answer
-	// ErrClosed. The registered descriptors stay open: they are the caller's. A second Close
-	// answers ErrClosed.
+	// Close releases the poller's own descriptors. The current and every later Wait return
+	// ErrClosed, and so does a second Close. The registered descriptors stay open: the caller
+	// owns them.
 	Close() error
 }
 
-// Token is the caller's name for a registration. The poller hands it back and attaches no meaning,
-// but for the one with all bits set, which is its own.
+// Token is the caller's name for a registration. The poller returns it with each event and attaches
+// no meaning to it. The token with all bits set is reserved.
 type Token uint64
 
-// Interest is what a registration wants to hear of. Errors and hang-ups are always reported.
+// Interest selects the events of a registration. Errors and hang-ups are always reported.
 type Interest uint8
 
 // The two interests; they may be combined.
@@ -94,7 +93,7 @@ const (
 	Write
 )
 
-// Ready is what an event says, as a set of bits.
+// Ready is the set of conditions that an event reports.
 type Ready uint8
 
 // The bits of Ready.
@@ -105,7 +104,7 @@ const (
 	Writable
 	// HangUp: the peer will send nothing more. What it sent before may still wait to be read.
 	HangUp
-	// Failed: the socket has an error; the next read or write tells which.
+	// Failed: the socket has an error; the next read or write returns it.
 	Failed
 )
 
@@ -122,8 +121,8 @@ func (r Ready) String() string {
 
 // Event says that readiness of the registration named by Token changed.
 type Event struct {
-	Token Token // as it was given to Add or Modify
-	Ready Ready // what it is ready for
+	Token Token // as given to Add or Modify
+	Ready Ready
 }
 
 // Backend names an implementation of Poller.
@@ -134,8 +133,8 @@ const (
 	// Epoll is the default: an epoll descriptor that itself waits in Go's poller, so that a
 	// waiting goroutine holds no thread.
 	Epoll Backend = "epoll"
-	// EasyGo runs on github.com/mailru/easygo/netpoll. It brings a goroutine (and a thread) of
-	// its own and hands events over from there; it is here to be compared with.
+	// EasyGo runs on github.com/mailru/easygo/netpoll, which collects events in a goroutine (and
+	// a thread) of its own. It is here for comparison.
 	EasyGo Backend = "easygo"
 )
 

@@ -42,10 +42,28 @@ func TestTimerIsEarly(t *testing.T) {
 	p := open(t, Epoll).(*epollPoller)
 	start := time.Now()
 	w := block(t, p, 5*moment)
-	p.setTimer(1)
+	p.timer.set(1)
 	w.returns(nil)
 	if took := time.Since(start); took < 5*moment {
 		t.Errorf("Wait of %v returned after %v", 5*moment, took)
+	}
+}
+
+// TestTimerFillsBatch has the timer's expiry fill a batch of one while an event waits behind it: Wait
+// collects again, because no further edge announces the event.
+func TestTimerFillsBatch(t *testing.T) {
+	t.Parallel()
+	p := open(t, Epoll).(*epollPoller)
+	ev := eventFD(t, 0)
+	add(t, p, ev, 1, Read)
+	p.timer.set(1)
+	for fds := []unix.PollFd{{Fd: int32(p.timer), Events: unix.POLLIN}}; fds[0].Revents == 0; {
+		unix.Poll(fds, -1)
+	}
+	ev.kick()
+	batch := make([]Event, 1)
+	if n, err := p.Wait(batch, 0); n != 1 || err != nil || batch[0] != (Event{1, Readable}) {
+		t.Errorf("Wait: %d, %v, %v", n, err, batch)
 	}
 }
 

@@ -10,27 +10,25 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Accept takes the next connection off a listening descriptor, as a non-blocking descriptor that
-// is closed on exec. The peer's address is the zero AddrPort for a unix socket.
+// Accept accepts the next connection of a listening descriptor. The new descriptor is non-blocking
+// and closed on exec. The peer's address is the zero AddrPort for a unix socket.
 //
-// It answers ErrWouldBlock when nobody waits. Other errors are a syscall.Errno in an
-// *os.SyscallError; those for which [IsTransient] holds concern one connection only or pass. It never
-// blocks, and makes sure of that by itself: a listener may have become a blocking one again, because a
-// duplicate of it was handed to a child process (os.File.Fd does that to all duplicates), and what
-// blocks in a raw call, which this is as [Send] is, holds up the whole process.
+// It returns ErrWouldBlock when no connection waits. Other errors are a syscall.Errno in an
+// *os.SyscallError; those for which [IsTransient] holds concern one connection only or pass.
+// Accept never blocks: it makes a listener non-blocking again when os.File.Fd on a duplicate made it
+// a blocking one. A raw call that blocks, which this is as [Send] is, would stop the whole process.
 //
 //go:noinline
 func Accept(listener int) (fd int, peer netip.AddrPort, err error) {
 	var sa unix.RawSockaddrAny
 	for {
 		if blocks(listener) {
-			unix.SetNonblock(listener, true) // of what is wrong with the listener, accept4 tells too
+			unix.SetNonblock(listener, true) // accept4 returns what is wrong with the listener
 		}
 		size := uint32(unix.SizeofSockaddrAny)
 		r, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener),
@@ -39,14 +37,14 @@ func Accept(listener int) (fd int, peer netip.AddrPort, err error) {
 		switch errno {
 		case 0:
 			return int(r), addrPort(&sa), nil
-		case unix.EINTR, unix.ECONNABORTED: // aborted before it was accepted: the next one, please
+		case unix.EINTR, unix.ECONNABORTED: // aborted before it was accepted: take the next one
 		default:
 			return -1, netip.AddrPort{}, sockError("accept4", errno)
 		}
 	}
 }
 
-// blocks tells whether a descriptor is a blocking one.
+// blocks reports whether a descriptor is a blocking one.
 //
 //go:noinline
 func blocks(fd int) bool {
@@ -54,8 +52,8 @@ func blocks(fd int) bool {
 	return errno == 0 && flags&unix.O_NONBLOCK == 0
 }
 
-// Recv reads what is there into p, which must not be empty. It answers ErrWouldBlock when there is
-// nothing and io.EOF at the end of the stream. It never blocks.
+// Recv reads available bytes into p, which must not be empty. It returns ErrWouldBlock when there are
+// none and io.EOF at the end of the stream. It never blocks.
 //
 //go:noinline
 func Recv(fd int, p []byte) (int, error) {
@@ -74,18 +72,18 @@ func Recv(fd int, p []byte) (int, error) {
 	}
 }
 
-// Send gives the kernel as much of p as it takes and returns how much that was. It answers
-// ErrWouldBlock when it took nothing. It never blocks and raises no SIGPIPE.
+// Send writes as much of p as the kernel takes and returns that number of bytes. It returns
+// ErrWouldBlock when the kernel takes none. It never blocks and raises no SIGPIPE.
 //
 // It is sendto rather than write, which goes through the file layer first and costs a tenth more.
 //
-// Accept, Send, Recv and the calls for a Poller are raw system calls, which don't tell the Go scheduler
-// that the goroutine is in the kernel. They can't block, so nobody needs the processor meanwhile, and
-// telling it wakes the runtime's monitor thread, which then polls for a millisecond: of a hundred
-// small writes each ten milliseconds that was a sixth of the cost, and of accepting and upgrading
-// 3,000 connections a second more than a third. A goroutine in a raw call can't be
-// preempted, and a loop of inlined ones held up garbage collection; so these are functions of their
-// own, on whose entry the goroutine can be.
+// Accept, Send, Recv and the calls for a Poller are raw system calls: they do not announce to the Go
+// scheduler that the goroutine is in the kernel. They can't block, so no other goroutine needs the
+// processor meanwhile. The announcement wakes the runtime's monitor thread, which then polls for a
+// millisecond: a sixth of the cost of a hundred small writes each ten milliseconds, and more than a
+// third of accepting and upgrading 3,000 connections a second. A goroutine in a raw call can't be
+// preempted, and a loop of inlined ones delayed garbage collection. So these are functions of their
+// own: the goroutine can be preempted at their entry.
 //
 //go:noinline
 func Send(fd int, p []byte) (int, error) {
@@ -103,7 +101,7 @@ func Send(fd int, p []byte) (int, error) {
 	}
 }
 
-// maxSlices is the most that one system call takes (IOV_MAX; UIO_MAXIOV in linux/uio.h).
+// maxSlices is the maximum number of slices of one system call (IOV_MAX; UIO_MAXIOV in linux/uio.h).
 const maxSlices = 1024
 
 // SendV is Send for several slices in one system call, in their order. Of more than 1,024 slices it
@@ -122,9 +120,9 @@ func SendV(fd int, bufs [][]byte) (int, error) {
 	}
 }
 
-// Connect starts a TCP connection from source, or from wherever the kernel likes if source is the
-// zero Addr, and returns its descriptor. The attempt is over when the descriptor is Writable;
-// [ConnectError] then tells how it ended.
+// Connect starts a TCP connection from source and returns its descriptor. The kernel chooses the
+// source when that is the zero Addr. The attempt is over when the descriptor is Writable;
+// [ConnectError] then returns its result.
 func Connect(to netip.AddrPort, source netip.Addr) (fd int, err error) {
 	family := unix.AF_INET
 	if to.Addr().Is6() && !to.Addr().Is4In6() {
@@ -144,8 +142,8 @@ func Connect(to netip.AddrPort, source netip.Addr) (fd int, err error) {
 		return fd, err
 	}
 	if source.IsValid() {
-		// The port is chosen at connect, where the kernel knows the destination and can use one
-		// local port towards several of them.
+		// The kernel chooses the port at connect: it then knows the destination, and can use one
+		// local port for several destinations.
 		if err := setInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, "IP_BIND_ADDRESS_NO_PORT", 1); err != nil {
 			return fd, err
 		}
@@ -159,7 +157,7 @@ func Connect(to netip.AddrPort, source netip.Addr) (fd int, err error) {
 	return fd, nil
 }
 
-// ConnectError tells how an attempt that [Connect] started has ended: nil, or why it failed.
+// ConnectError returns the result of an attempt that [Connect] started: nil, or why it failed.
 func ConnectError(fd int) error {
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && n != 0 {
@@ -168,8 +166,8 @@ func ConnectError(fd int) error {
 	return os.NewSyscallError("connect", err)
 }
 
-// Spare opens a descriptor that is good for one thing: to be closed when another one is needed and
-// there are none left.
+// Spare opens a descriptor to hold in reserve: closing it makes room for another one when the limit
+// is reached.
 func Spare() (fd int, err error) {
 	// An event counter is the smallest that takes a file of the kernel's too, so it helps against
 	// ENFILE as well, and needs no file system.
@@ -184,7 +182,7 @@ func CloseWrite(fd int) error {
 	return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_WR))
 }
 
-// Shut ends the stream both ways and keeps the descriptor: whoever waits for it gets an event.
+// Shut ends the stream both ways and keeps the descriptor. Its poller reports an event.
 func Shut(fd int) error {
 	return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_RDWR))
 }
@@ -194,8 +192,8 @@ func Close(fd int) error {
 	return os.NewSyscallError("close", unix.Close(fd))
 }
 
-// Reset closes the descriptor like Close, but the peer gets a reset: what either side had not read yet
-// is lost (SO_LINGER with a time of zero).
+// Reset closes the descriptor and sends a reset: data that either side had not read is lost
+// (SO_LINGER with a time of zero).
 func Reset(fd int) error {
 	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 		return errors.Join(fmt.Errorf("setsockopt SO_LINGER: %w", err), Close(fd))
@@ -206,17 +204,6 @@ func Reset(fd int) error {
 // SetNoDelay makes the kernel send small writes at once (TCP_NODELAY).
 func SetNoDelay(fd int) error {
 	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, "TCP_NODELAY", 1)
-}
-
-// SetUserTimeout bounds how long sent bytes may stay unacknowledged before the kernel gives the
-// connection up (TCP_USER_TIMEOUT, RFC 5482), in whole milliseconds, rounded up. Zero means the
-// system's own bound, some 15 minutes.
-func SetUserTimeout(fd int, d time.Duration) error {
-	ms := d.Milliseconds()
-	if d%time.Millisecond > 0 {
-		ms++ // or else a very short bound would turn into none
-	}
-	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT", int(min(ms, math.MaxInt32)))
 }
 
 // SetSendBuffer bounds the bytes that the kernel holds for the peer (SO_SNDBUF). The kernel doubles
@@ -240,12 +227,12 @@ func SetUnsentLowWater(fd, bytes int) error {
 	return nil
 }
 
-// LocalAddr is the address of this end; the zero AddrPort for a unix socket.
+// LocalAddr returns the address of this end; the zero AddrPort for a unix socket.
 func LocalAddr(fd int) (netip.AddrPort, error) {
 	return addrOf("getsockname", unix.SYS_GETSOCKNAME, fd)
 }
 
-// RemoteAddr is the address of the peer; the zero AddrPort for a unix socket.
+// RemoteAddr returns the address of the peer; the zero AddrPort for a unix socket.
 func RemoteAddr(fd int) (netip.AddrPort, error) {
 	return addrOf("getpeername", unix.SYS_GETPEERNAME, fd)
 }
@@ -285,21 +272,21 @@ func Take(c syscall.Conn) (fd int, err error) {
 	return fd, nil
 }
 
-// NetConn makes a net.Conn of a stream socket's descriptor and takes ownership of it.
+// NetConn makes a net.Conn from the descriptor of a stream socket, and takes ownership of it.
 func NetConn(fd int) (net.Conn, error) {
 	f := os.NewFile(uintptr(fd), "socket")
 	defer f.Close() // FileConn works on a duplicate
 	return net.FileConn(f)
 }
 
-// IsTCP tells TCP sockets from unix ones.
+// IsTCP reports whether fd is a TCP socket, and not a unix one.
 func IsTCP(fd int) bool {
 	proto, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	return err == nil && proto != unix.AF_UNIX
 }
 
-// IsTransient tells whether an error of [Accept] concerns one connection only, so that accepting
-// can go on at once.
+// IsTransient reports whether an error of [Accept] concerns one connection only, so that the caller
+// can accept the next one.
 func IsTransient(err error) bool {
 	switch errnoOf(err) {
 	case unix.ECONNABORTED, unix.EPROTO, unix.ENETDOWN, unix.ENOPROTOOPT, unix.EHOSTDOWN,
@@ -310,8 +297,8 @@ func IsTransient(err error) bool {
 	return false
 }
 
-// IsExhausted tells whether an error of [Accept] or [Connect] says that descriptors or memory ran
-// out, so that it helps to wait until some are given back.
+// IsExhausted reports whether an error of [Accept] or [Connect] means that descriptors or memory ran
+// out. The caller waits until some are released.
 func IsExhausted(err error) bool {
 	switch errnoOf(err) {
 	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
@@ -325,7 +312,7 @@ func errnoOf(err error) (errno syscall.Errno) {
 	return errno
 }
 
-// sockError keeps the error that comes all the time free of allocation.
+// sockError makes an error of errno, without an allocation for the most frequent one.
 func sockError(call string, errno syscall.Errno) error {
 	if errno == unix.EAGAIN {
 		return ErrWouldBlock

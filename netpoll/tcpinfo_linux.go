@@ -8,18 +8,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Acks is what the kernel knows of a TCP connection's other end without asking it (TCP_INFO).
+// Acks is the kernel's record of what the other end of a TCP connection acknowledged (TCP_INFO).
 type Acks struct {
-	// Since is how long ago something last came that acknowledges, with or without data, in
-	// milliseconds as fine as the kernel's own clock ticks.
+	// Since is the time since the last acknowledgement, with or without data. Its resolution is
+	// that of the kernel's own clock ticks.
 	Since time.Duration
-	// Outstanding tells that something was sent, or waits in the kernel to be, that the other end has
-	// not acknowledged.
+	// Outstanding reports that bytes in the kernel, sent or not, are not acknowledged.
 	Outstanding bool
+	// Unsent reports that some of these could not be sent, as while the other end's window is closed.
+	Unsent bool
+	// Unanswered reports that the kernel has sent bytes again that were not acknowledged, or has probed a
+	// closed window twice without an answer.
+	Unanswered bool
 }
 
-// Acked reads the state of a TCP socket. It answers false for one of another kind. It never blocks, and
-// is a raw system call as [Send] is.
+// Acked reads the state of a TCP socket. It returns false for a socket of another kind. It never
+// blocks, and is a raw system call as [Send] is.
 func Acked(fd int) (a Acks, ok bool) {
 	var info unix.TCPInfo
 	if !readTCPInfo(fd, &info) {
@@ -28,12 +32,14 @@ func Acked(fd int) (a Acks, ok bool) {
 	return Acks{
 		Since:       time.Duration(info.Last_ack_recv) * time.Millisecond,
 		Outstanding: info.Unacked > 0 || info.Notsent_bytes > 0,
+		Unsent:      info.Notsent_bytes > 0,
+		Unanswered:  info.Retransmits > 0 || info.Probes > 1,
 	}, true
 }
 
-// AcceptQueue is how many connections wait in the kernel for a TCP listener to accept them, and how many
-// there may be (tcp(7), TCP_INFO: of a listener, what else counts segments counts these). It answers
-// false for a socket of another kind.
+// AcceptQueue returns the length of a TCP listener's accept queue in the kernel and its limit (tcp(7):
+// for a listener, TCP_INFO's counts of segments hold these). It returns false for a socket of another
+// kind.
 func AcceptQueue(fd int) (waiting, most int, ok bool) {
 	var info unix.TCPInfo
 	if !readTCPInfo(fd, &info) || info.State != unix.BPF_TCP_LISTEN {
@@ -50,31 +56,39 @@ func readTCPInfo(fd int, info *unix.TCPInfo) bool {
 	return errno == 0
 }
 
-// Unread is how many bytes have come that were not read yet; 0 if that can't be told.
-func Unread(fd int) int {
-	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
-	if err != nil {
-		return 0
-	}
-	return n
+// Unacked returns the bytes that the kernel holds for the peer, sent or not; 0 when it can't say. Of a unix socket it
+// counts its own bookkeeping too. It never blocks, and is a raw system call as [Send] is.
+//
+//go:noinline
+func Unacked(fd int) int {
+	var n int32
+	unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQ, uintptr(unsafe.Pointer(&n)))
+	return int(n)
+}
+
+// ioctlInt reads an int of C's. unix.IoctlGetInt reads one of Go's, of which the kernel writes 32 bits of 64:
+// on a big-endian machine those are the upper ones.
+func ioctlInt(fd int, request uint) (int, error) {
+	n, err := unix.IoctlGetUint32(fd, request)
+	return int(int32(n)), err
 }
 
 // siocOutQNSD is SIOCOUTQNSD (linux/sockios.h), which package unix does not have.
 const siocOutQNSD = 0x894B
 
-// SendQueue is how many bytes the kernel holds for the peer (tcp(7)): those that it has not sent yet, and
-// those that it has and that were not acknowledged. Of a unix socket all count as sent until they are
-// read, with what the kernel needs for them beside. They are not read at one moment, and it never blocks.
+// SendQueue returns the bytes that the kernel holds for the peer (tcp(7)): those not sent yet, and those
+// sent and not acknowledged. For a unix socket all count as sent until the peer reads them, with the
+// kernel's overhead. The two are not read at one moment. SendQueue never blocks.
 func SendQueue(fd int) (unsent, unacked int, err error) {
-	// What is asked for first may be sent and acknowledged meanwhile, and so be more than all there is.
-	unsent, err = unix.IoctlGetInt(fd, siocOutQNSD)
+	// The kernel may send between the two calls, so that the first number exceeds the second.
+	unsent, err = ioctlInt(fd, siocOutQNSD)
 	if err == unix.EINVAL || err == unix.ENOTTY || err == unix.EOPNOTSUPP {
 		unsent, err = 0, nil // not TCP
 	}
 	if err != nil {
 		return 0, 0, os.NewSyscallError("ioctl SIOCOUTQNSD", err)
 	}
-	all, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	all, err := ioctlInt(fd, unix.SIOCOUTQ)
 	if err != nil {
 		return 0, 0, os.NewSyscallError("ioctl SIOCOUTQ", err)
 	}

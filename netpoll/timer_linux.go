@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// timer is a timer of the kernel's (timerfd_create(2)): a descriptor that turns readable.
+// timer is a timer of the kernel (timerfd_create(2)): a descriptor that becomes readable.
 //
-// A timer of the runtime's is cheap among many others in a busy process. In one that is mostly idle,
-// setting it wakes the thread that waits for the network, and its firing another one.
+// A timer of the Go runtime is cheap in a busy process. In a mostly idle one, setting it wakes the
+// thread that waits for the network, and its expiry wakes another one.
 type timer int
 
 func newTimer() (timer, error) {
@@ -21,11 +21,11 @@ func newTimer() (timer, error) {
 	return timer(fd), os.NewSyscallError("timerfd_create", err)
 }
 
-// set makes it fire once, after d, instead of whenever it was to fire. It need not be read: every
-// expiry is an edge of its own. Zero and less only stop it.
+// set makes the timer fire once, after d, and cancels an earlier set. It need not be read: every
+// expiry is an edge. Zero or less only stops it.
 func (t timer) set(d time.Duration) {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(max(d, 0)))}
-	// A raw call, as at Send. It can only fail on a descriptor that is closed.
+	// A raw call, as in Send. It fails only on a closed descriptor.
 	syscall.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(t), 0, uintptr(unsafe.Pointer(&spec)), 0, 0, 0)
 }
 
@@ -35,8 +35,8 @@ func (t timer) close() {
 	}
 }
 
-// Alarm wakes a goroutine after a time, at less cost than a timer of the runtime's in a process that
-// is mostly idle. Set, Stop and Close may be called from any goroutine, Wait from one at a time.
+// Alarm wakes a goroutine after a time, at less cost than a timer of the Go runtime in a mostly idle
+// process. Set, Stop and Close are safe for concurrent use; one goroutine at a time may call Wait.
 type Alarm struct {
 	file *os.File // owns the descriptor
 
@@ -54,10 +54,10 @@ func NewAlarm() (*Alarm, error) {
 	return &Alarm{timer: t, file: os.NewFile(uintptr(t), "timer")}, nil
 }
 
-// Set has Wait return after d, instead of whenever it was to return.
+// Set makes Wait return after d, and cancels an earlier Set.
 func (a *Alarm) Set(d time.Duration) { a.set(max(d, 1)) }
 
-// Stop takes back a Set whose time has not come.
+// Stop cancels a Set that has not expired.
 func (a *Alarm) Stop() { a.set(0) }
 
 func (a *Alarm) set(d time.Duration) {
@@ -68,7 +68,7 @@ func (a *Alarm) set(d time.Duration) {
 	}
 }
 
-// Wait blocks until the time that was set has come. It answers ErrClosed after Close.
+// Wait blocks until the alarm expires. It returns ErrClosed after Close.
 func (a *Alarm) Wait() error {
 	var expiries [8]byte
 	if _, err := a.file.Read(expiries[:]); err != nil {
@@ -77,7 +77,7 @@ func (a *Alarm) Wait() error {
 	return nil
 }
 
-// Close ends a Wait that is under way. It answers ErrClosed the second time.
+// Close ends the current Wait. A second Close returns ErrClosed.
 func (a *Alarm) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

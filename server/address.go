@@ -8,14 +8,11 @@ import (
 	"sync"
 )
 
-// This file counts connections by the address of their client, or by the network that it is in: an IPv6
-// client has a network of addresses to itself, and can come from each.
-
-// addresses is how many connections each address has. It knows no address without any, so it is as
-// large as the connections that it counts. Any goroutine may use it; the locks are many, because each
-// connection that comes or goes takes one, and leaves.
+// addresses counts the connections of each client address, or of its network: an IPv6 client has a
+// network of addresses to itself (RFC 6177 section 2). It keeps no entry without connections. Its lock
+// is sharded, because each connection takes it twice. Safe for concurrent use.
 type addresses struct {
-	most   int32         // connections an address may have; 0 counts none
+	most   int32         // connections that an address may have; 0 counts none
 	masks  [2]addressKey // for IPv4, which is mapped into IPv6, and for IPv6
 	seed   maphash.Seed
 	shards [addressShards]addressShard
@@ -32,17 +29,17 @@ type addressKey [16]byte
 type addressShard struct {
 	mu     sync.Mutex
 	counts map[addressKey]int32
-	peak   int      // how many addresses there were since counts was made
-	_      [40]byte // another shard's lock is on another cache line
+	peak   int      // largest number of addresses since counts was made
+	_      [40]byte // puts the next shard's lock on another cache line
 }
 
-// set bounds the connections of an address, or of a network of so many bits.
+// set bounds the connections of an address, or of a network with prefixes of bits4 and bits6 bits.
 func (a *addresses) set(most, bits4, bits6 int) {
 	a.most, a.seed = int32(min(most, math.MaxInt32)), maphash.MakeSeed()
 	a.masks = [2]addressKey{maskOf(96 + bits4), maskOf(bits6)}
 }
 
-// maskOf has the first bits set.
+// maskOf returns a mask with its first bits set.
 func maskOf(bits int) (m addressKey) {
 	for i := range bits {
 		m[i/8] |= 0x80 >> (i % 8)
@@ -50,7 +47,7 @@ func maskOf(bits int) (m addressKey) {
 	return m
 }
 
-// key is what an address counts for.
+// key returns the network that an address counts for.
 func (a *addresses) key(ip addressKey) addressKey {
 	mask := &a.masks[1]
 	if netip.AddrFrom16(ip).Is4In6() {
@@ -66,7 +63,7 @@ func (a *addresses) shard(k addressKey) *addressShard {
 	return &a.shards[maphash.Bytes(a.seed, k[:])%addressShards]
 }
 
-// enter counts a connection in, unless its address has too many.
+// enter counts a connection, unless its address has the maximum already. It reports whether it did.
 func (a *addresses) enter(ip addressKey) bool {
 	k := a.key(ip)
 	s := a.shard(k)
@@ -83,7 +80,7 @@ func (a *addresses) enter(ip addressKey) bool {
 	return true
 }
 
-// leave counts one out that was counted in.
+// leave removes a connection that enter counted.
 func (a *addresses) leave(ip addressKey) {
 	k := a.key(ip)
 	s := a.shard(k)
@@ -100,7 +97,7 @@ func (a *addresses) leave(ip addressKey) {
 	}
 }
 
-// shrink makes a smaller map when most addresses have gone, because a map keeps the room that it once had.
+// shrink makes a smaller map when most addresses are gone, because a map never shrinks by itself.
 func (s *addressShard) shrink() {
 	if n := len(s.counts); s.peak > smallShard && n < s.peak/4 {
 		smaller := make(map[addressKey]int32, n)

@@ -124,7 +124,7 @@ func (c *Conn) beginAsking() (ctx context.Context, ok bool) {
 		c.state &^= stAsking
 		return nil, false
 	}
-	ctx, c.in.leave = context.WithTimeout(c.loop.srv.wanted, -c.loop.srv.since(c.at))
+	ctx, c.in.leave = c.loop.srv.withTimeout(c.loop.srv.wanted, -c.loop.srv.since(c.at))
 	return ctx, true
 }
 
@@ -173,7 +173,7 @@ func (ep *Endpoint) askOrAnswer(w http.ResponseWriter, r *http.Request) (g Grant
 	returned := false
 	defer func() {
 		if !returned {
-			ep.refuseStd(w, errFailed)
+			ep.srv.refuseStd(w, errFailed)
 			http.NewResponseController(w).Flush()
 		}
 	}()

@@ -489,7 +489,7 @@ func TestInvariant6Authorize(t *testing.T) {
 			receive(t, "a tick", ticks)
 		}
 		close(enough)
-		slow.slow.mark(s.now()) // its handlers have a lane of their own
+		slow.slow.mark(s.now(), slowFor) // its handlers have a lane of their own
 		free.send(frame(ws.OpText, "free"))
 		free.want(ws.OpText, "free")
 		free.send(closeFrame(1000, ""))
@@ -532,7 +532,7 @@ func TestAuthorizeForgets(t *testing.T) {
 		l := &s.pool.questions
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if n := len(l.queue); n > forgetFrom {
+		if n := l.queue.len(); n > forgetFrom {
 			t.Errorf("%d wait, and nobody is there", n)
 		}
 	})

@@ -6,23 +6,20 @@ import (
 	"sync/atomic"
 )
 
-// This file sends one message to all connections of an endpoint. Any goroutine runs it.
-
-// Tally is how many connections a message was sent to, queued for, refused by, and dropped for: those of
-// each Outcome.
+// Tally counts the connections of a broadcast by Outcome.
 type Tally struct{ Sent, Queued, Refused, Dropped int }
 
-// Broadcast sends a prepared message to every open connection, and returns when each has it or
-// queues it; slow readers do not slow it down. Where the connections are many, other goroutines help the
-// caller's, one for each processor, so that the last of them does not wait for the first processor only. Of
-// two broadcasts, one after the other, all connections have the messages in that order.
+// Broadcast sends a prepared message to every open connection of the endpoint and counts the outcomes.
+// It never blocks for a slow reader. Beyond 256 connections, goroutines help the caller's, up to one a
+// processor. Two broadcasts of one goroutine reach every connection in their order. Safe for concurrent
+// use.
 func (ep *Endpoint) Broadcast(p *Prepared) (all Tally) {
 	var (
 		mu   sync.Mutex
 		next atomic.Int64
 		help sync.WaitGroup
 	)
-	_ = p.Len() // nil is the caller's mistake, and must not panic on a goroutine that nobody guards
+	_ = p.Len() // a nil message is the caller's mistake: panic here, where the caller can recover
 	pages := ep.srv.pages()
 	send := func() {
 		var part Tally
@@ -73,7 +70,7 @@ type pageOf struct {
 	page int
 }
 
-// pages are those of all loops, at the moment.
+// pages returns the pages of all loops as they are now.
 func (s *Server) pages() (all []pageOf) {
 	for _, l := range s.loops() {
 		l.mu.Lock()

@@ -5,26 +5,24 @@ import (
 	"time"
 )
 
-// This file is pure: it is told the time.
-
-// bucket bounds a rate, with a burst: so many tokens at most are in it, and they come back evenly. It
-// may be used from any goroutine. The zero value is always full.
+// bucket is a token bucket: it bounds a rate and a burst. It is pure: the caller passes the time in.
+// The zero value is always full. Safe for concurrent use.
 //
-// All that it holds is when it will be full again, so that taking a token is one exchange: the further
-// off that is, the fewer are left.
+// It holds only the time at which it will be full again, so that taking a token is one
+// compare-and-swap.
 type bucket struct {
-	each  time.Duration // in which a token comes back
-	depth time.Duration // in which all of them do
-	full  atomic.Int64  // a time.Duration, as the caller's
+	each  time.Duration // in which one token comes back
+	depth time.Duration // in which all tokens come back
+	full  atomic.Int64  // when it will be full, on the caller's clock; a time.Duration
 }
 
-// set lets burst tokens be taken at once, and rate in each second.
+// set allows a burst of tokens at once, and rate tokens a second.
 func (b *bucket) set(rate, burst int) {
 	b.each = time.Second / time.Duration(rate)
 	b.depth = b.each * time.Duration(burst)
 }
 
-// take takes a token at a time, if there is one.
+// take takes a token and reports whether there was one.
 func (b *bucket) take(now time.Duration) bool {
 	for b.each > 0 {
 		old := b.full.Load()

@@ -21,9 +21,9 @@ const (
 	CodeTryAgain       Code = 1013 // overload: too slow a reader, or no memory left
 )
 
-// sendable tells whether a close frame may carry the code. Section 7.4.2: below 1000 are not used,
-// 1004 to 1006 and 1015 must not be sent, the rest up to 2999 are reserved but for those that are
-// registered; 3000 to 4999 are for applications.
+// sendable reports whether a close frame may carry the code. Section 7.4.2: codes below 1000 are not
+// used, 1004 to 1006 and 1015 must not be sent, unregistered codes up to 2999 are reserved, and 3000 to
+// 4999 are for applications.
 func (c Code) sendable() bool {
 	switch {
 	case c >= 3000 && c <= 4999:
@@ -34,7 +34,7 @@ func (c Code) sendable() bool {
 	return false
 }
 
-// String gives the number and, for the codes above, its meaning.
+// String returns the number and, for the codes above, their meaning.
 func (c Code) String() string {
 	if name := codeNames[c]; name != "" {
 		return fmt.Sprintf("%d %s", uint16(c), name)

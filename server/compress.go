@@ -7,38 +7,39 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// This file is what goes out compressed: deflate.go does the work, and here is when and within which
-// bounds. Any goroutine runs it.
+// Compression of messages to the peer: when, and within which bounds; deflate.go compresses. Safe for
+// concurrent use.
 
 const (
-	// maxOutWindow is how much of the server's window is used and kept when it lives on. The compressor
-	// has to be shown it for each message: 4 KiB cost 5 µs, 32 KiB 27 µs, for 2 bytes in 190.
+	// maxOutWindow is the part of the server's window, in bytes, that context takeover keeps. The
+	// compressor reads it for each message: 4 KiB cost 5 µs, 32 KiB 27 µs, for 2 bytes in 190.
 	maxOutWindow = 4 << 10
-	// seedCost is by how much compressing may make a message longer for the sake of those after it.
+	// seedCost is the number of bytes by which compression may lengthen a message, so that later
+	// messages can refer to it.
 	seedCost = 16
-	// longDeflate is the length from which compressing a message takes long: a millisecond for each
-	// half megabyte. It is done while, with long ones that are inflated, no more than half the
-	// processors have such work; otherwise the message goes as it is.
+	// longDeflate is the length in bytes from which compression takes long: a millisecond for each half
+	// megabyte. At most half the processors compress or inflate long messages at once; beyond that a
+	// message goes out uncompressed.
 	longDeflate = 64 << 10
 )
 
-// windows live on between the messages of a connection with context takeover.
+// windows are kept between the messages of a connection with context takeover.
 type windows struct {
-	// mu is held from compressing a message until it is queued, and comes before Conn.mu. That may
-	// take long, so nobody waits for it: a message that finds it held goes as it is.
+	// mu is held from compressing a message until it is queued, and comes before Conn.mu. That may take
+	// long, so every caller uses TryLock: a message that finds it held goes out uncompressed.
 	mu  sync.Mutex
-	out []byte // the end of what the server said
-	in  []byte // the end of what the client said; belongs to the holder of the turn
+	out []byte // the end of the server's messages
+	in  []byte // the end of the client's messages; owner only
 }
 
-// compresses tells whether a message of n bytes is to be compressed.
+// compresses reports whether a message of n bytes is to be compressed.
 func (c *Conn) compresses(n int) bool {
 	return c.deflate.out != 0 && n > 0 && n >= c.ep.opts.Compression.MinSize
 }
 
-// takes tells whether a message is to be compressed now: none that is refused anyway, and none that is
-// going to wait where it may be dropped and others may refer to it (RFC 7692 section 7.2.1). Those go as
-// they are, which is no part of the window.
+// takes reports whether a message is to be compressed now. A message that will be rejected is not, and
+// under context takeover neither is one that has to wait and may be dropped, because later messages
+// could refer to it (RFC 7692 section 7.2.1). An uncompressed message is no part of the window.
 func (c *Conn) takes() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -51,12 +52,12 @@ func (c *Conn) takes() bool {
 	return c.out == nil || c.out.held < c.ep.opts.Backlog
 }
 
-// deflateBuffer has room for the longest frame that is compressed on the heap.
+// deflateBuffer holds the longest frame that is compressed on the heap.
 type deflateBuffer [maxHeader + longDeflate + seedCost + len(flushTail)]byte
 
 var deflateBuffers = sync.Pool{New: func() any { return new(deflateBuffer) }}
 
-// writeDeflated compresses a message and sends it, or sends it as it is if that is shorter.
+// writeDeflated sends a message compressed, or uncompressed if that is shorter.
 func (c *Conn) writeDeflated(op ws.OpCode, data []byte, l lease) (Outcome, error) {
 	if len(data) > longDeflate {
 		return c.writeLongDeflated(op, data, l)
@@ -82,7 +83,7 @@ func (c *Conn) writeLongDeflated(op ws.OpCode, data []byte, l lease) (Outcome, e
 	return c.deflateInto(make([]byte, size), lease{forever: true}, op, data, l)
 }
 
-// deflateInto builds the frame in buf, which stays as it is for as long as has says.
+// deflateInto builds the frame in buf, whose ownership is has, and sends it.
 func (c *Conn) deflateInto(buf []byte, has lease, op ws.OpCode, data []byte, l lease) (Outcome, error) {
 	var window []byte
 	if c.deflate.keepOut {
@@ -95,7 +96,7 @@ func (c *Conn) deflateInto(buf []byte, has lease, op ws.OpCode, data []byte, l l
 	}
 	room := len(data) - 1
 	if c.deflate.keepOut && len(data) <= maxOutWindow {
-		room += seedCost // what goes as it is would never be referred to
+		room += seedCost // later messages can't refer to an uncompressed one
 	}
 	room = maxHeader + room + len(flushTail)
 	deflated, fits := squeeze(buf[maxHeader:room:room], data, window, c.deflate.out, c.ep.opts.Compression.Level, c.loop.srv.yield)
@@ -109,8 +110,8 @@ func (c *Conn) deflateInto(buf []byte, has lease, op ws.OpCode, data []byte, l l
 	return c.sendDeflated(buf[start:maxHeader+len(deflated)], data, has)
 }
 
-// sendDeflated sends a compressed frame, and notes what it said. The window's lock is held, if there
-// is one.
+// sendDeflated sends a compressed frame and moves the window on. windows.mu must be held, if there is
+// a window.
 func (c *Conn) sendDeflated(frame, said []byte, l lease) (Outcome, error) {
 	l.bound = c.deflate.keepOut
 	c.mu.Lock()
@@ -128,8 +129,8 @@ func (c *Conn) sendDeflated(frame, said []byte, l lease) (Outcome, error) {
 	return outcome, err
 }
 
-// sendPrepared sends the compressed form of a prepared message, which all connections share whose
-// windows are of one size. It refers to nothing before it, so it fits each of them.
+// sendPrepared sends the compressed form of a prepared message. All connections with windows of one
+// size share it: it refers to nothing before it.
 func (c *Conn) sendPrepared(p *Prepared) (Outcome, error) {
 	frame := p.deflatedFrame(c.deflate.out)
 	if frame == nil {
@@ -145,7 +146,7 @@ func (c *Conn) sendPrepared(p *Prepared) (Outcome, error) {
 	return c.sendDeflated(frame, p.payload(), lease{forever: true})
 }
 
-// dropWindows gives the windows back. The holder of the turn calls it, at the end.
+// dropWindows releases the windows at the end of the connection. Owner only.
 func (c *Conn) dropWindows() {
 	c.loop.srv.windows.give(c.deflate.cost())
 	if c.deflate.cost() == 0 {
@@ -153,13 +154,13 @@ func (c *Conn) dropWindows() {
 	}
 	w := c.ext.windows
 	w.in = nil
-	if w.mu.TryLock() { // whoever has it finds the connection closed, and keeps nothing new
+	if w.mu.TryLock() { // a sender that holds it finds the connection closed and keeps nothing new
 		w.out = nil
 		w.mu.Unlock()
 	}
 }
 
-// turnstile lets so many in at once, and nobody wait. Those who force their way count too.
+// turnstile is a semaphore that never blocks. force enters beyond the limit, and counts too.
 type turnstile struct {
 	limit  int32
 	inside atomic.Int32

@@ -34,16 +34,17 @@ type Conn struct {
 	every uint32     // between ticks, in milliseconds; guarded by mu
 
 	// at is when the connection's present stage wants attention: until the upgrade the end of the
-	// handshake, then the next tick, and once closing the end of the close. Guarded by mu.
+	// handshake, then the next tick by its phase, which comes up at tickDue, and once closing the end of
+	// the close. Guarded by mu.
 	at    wheel.Time
 	heard wheel.Time // when bytes last came; guarded by mu
-	began wheel.Time // when what is half received (stHalf) did; guarded by mu
+	began wheel.Time // when what is half received (stHalf) did, or what is sent (stSent); guarded by mu
 	alive wheel.Time // see keepalive.go; guarded by mu
 
 	deflate deflation // as agreed at the upgrade; then never changed
 
 	port  uint16 // of the client, with ip; changed only before the upgrade
-	share uint16 // of the drain's time, in 65,536ths, until goodbye is said (stParting); guarded by mu
+	share uint16 // of the drain's time, in 65,536ths, while a close is scheduled; otherwise 0; guarded by mu
 	ip    [16]byte
 }
 
@@ -54,7 +55,13 @@ type extra struct {
 	peer  *netip.AddrPort // of the socket, if that is a proxy's
 	// windows are of a connection whose compression keeps some; then never changed.
 	windows *windows
-	end     *Closing // why the connection ends, once that is known
+	end     *ending // why the connection ends, once that is known
+}
+
+// ending is how a connection ends.
+type ending struct {
+	Closing
+	pace pace // of the peer, until its end
 }
 
 // inbound is what is kept of a connection's input between two reads.
@@ -108,9 +115,12 @@ const (
 	stHalf     // a message or frame is half received
 	stCork     // sends gather until the end of the read
 	stWriting  // the poller is asked for writability
-	stParting  // is told goodbye at its share of the drain's time
+	stTicks    // its interval counts in loop.grid
 	stPinged   // a ping went out, and nothing came since
 	stAnswered // what came since is not looked at yet
+	stAnswers  // OnMessage runs: what is queued now counts towards the pause of reading
+	stPaused   // control frames are read, messages are not, see pause.go
+	stSent     // bytes were sent, see progress.go
 
 	// What the connection counts for at the limits of admit.go.
 	stTold    // is there only to be told that it can't be
@@ -129,7 +139,7 @@ func (c *Conn) Endpoint() *Endpoint { return c.ep }
 
 // RemoteAddr is the client's address and port, also after the close: the peer's or, if that is a proxy
 // whose word counts ([Server.TrustedProxies], [ProxyProtocol]), those that it says; a port that it does
-// not say is 0. It is the zero AddrPort for a unix socket.
+// not say is 0. It is the zero AddrPort for a unix socket, and for a client whose address the proxy does not say.
 func (c *Conn) RemoteAddr() netip.AddrPort {
 	if c.port == 0 && c.ip == [16]byte{} {
 		return netip.AddrPort{}
@@ -268,6 +278,7 @@ func (c *Conn) SetEvery(d time.Duration) error {
 	if c.state.has(stCloseSent | stDead | stGone) {
 		return ErrClosed
 	}
+	c.countTicks(false)
 	c.every = uint32(d.Milliseconds())
 	c.state &^= stTickOwed
 	if c.state.has(stAnnounced) {

@@ -6,60 +6,60 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// This file is pure: it turns a client's byte stream, split wherever it may be, into messages and
-// control frames. Whoever holds the connection's turn runs it.
+// This file decodes a client's byte stream, split anywhere, into messages and control frames. It is
+// pure. Owner only.
 
-// unit is one thing that the stream said: a whole message or a control frame. The zero unit says
-// that there is more to come.
+// unit is one result of the decoder: a whole message or a control frame. The zero unit means that the
+// decoder needs more bytes.
 type unit struct {
 	op   ws.OpCode // OpText, OpBinary, OpPing, OpPong or OpClose
 	data []byte    // valid until the next call of the decoder
 	ok   bool
-	kept bool // data is the decoder's message buffer, to be had by handOut
-	// deflated: data is to be inflated first. It has room for inflateTail behind it if it is kept.
+	kept bool // data is the decoder's message buffer; handOut passes it to the caller
+	// deflated: data is compressed. If it is kept, its capacity has room for inflateTail.
 	deflated bool
 }
 
-// decoder is what is kept of a stream between two reads. It holds memory only while something is
-// half received; an idle one is the zero value but for its limit, its budget and what was agreed on.
+// decoder keeps the state of a stream between two reads. It holds memory only while a frame or a
+// message is half received. An idle decoder is the zero value except for the first three fields.
 type decoder struct {
 	limit   int64   // of a message, in bytes
 	budget  *budget // of all half-received messages of the process
 	deflate bool    // messages may be compressed
 
-	part  [maxHeader]byte // a header that is not whole yet
+	part  [maxHeader]byte // an incomplete header
 	nPart int
 
-	head frameHeader // the frame under way, if inFrame
-	pos  int64       // how much of its payload came
+	head frameHeader // of the current frame, if inFrame
+	pos  int64       // bytes of its payload received
 	// inFrame: between a header and the end of its payload. inMessage: between the first fragment
 	// of a message and the last.
 	inFrame, inMessage bool
 	text, deflated     bool // the message is text; is compressed
 	checked            int  // bytes of msg known to be whole, valid characters
 
-	msg     []byte  // of the message under way, unmasked
-	region  *region // that msg lies in, if it is long
-	taken   int64   // of budget, for msg
-	control []byte  // of the control frame under way, unmasked; at most maxControl
+	msg     []byte  // payload of the current message, unmasked
+	region  *region // memory of msg, if it is long
+	taken   int64   // bytes of budget, for msg
+	control []byte  // payload of the current control frame, unmasked; at most maxControl
 }
 
-// idle tells whether nothing is half received.
+// idle reports whether no frame and no message is half received.
 func (d *decoder) idle() bool { return d.nPart == 0 && !d.inFrame && !d.inMessage }
 
-// next decodes a frame from p, which it may overwrite, or what there is of one, and returns the bytes
-// behind what it used. If that made something whole, it is the unit.
+// next decodes a frame, or a part of one, from p and returns the rest of p. It returns a unit if that
+// completed one. It may overwrite p.
 func (d *decoder) next(p []byte) (u unit, rest []byte, err error) {
 	if !d.inFrame {
 		if p, err = d.header(p); err != nil || !d.inFrame {
 			return unit{}, nil, err
 		}
 	}
-	// An empty payload is complete with its header, so this comes even when p is empty by now.
+	// An empty payload is complete with its header, so this runs also when p is empty by now.
 	return d.payload(p)
 }
 
-// header reads a frame header; the bytes of one that is not whole are kept aside.
+// header reads a frame header. It keeps the bytes of an incomplete one.
 func (d *decoder) header(p []byte) (rest []byte, err error) {
 	buf, kept := p, d.nPart
 	if kept > 0 {
@@ -67,8 +67,8 @@ func (d *decoder) header(p []byte) (rest []byte, err error) {
 		buf = d.part[:kept+n]
 	}
 	h, n, err := parseHeader(buf, d.deflate)
-	// The place of the opcode is judged before what is behind it, or the error would depend on how
-	// much came at once.
+	// The opcode's place is checked before later bytes: otherwise the error would depend on how the
+	// stream is split.
 	if misplaced := d.admit(&h, n > 0, len(buf) > 0); misplaced != nil {
 		err = misplaced
 	}
@@ -84,8 +84,8 @@ func (d *decoder) header(p []byte) (rest []byte, err error) {
 	return p[n-kept:], nil
 }
 
-// admit holds a header against what came before it. The opcode is judged as soon as it is known
-// (section 5.4), the length once it is.
+// admit checks a header against the frames before it: the opcode as soon as it is known (section 5.4),
+// the length when the header is whole.
 func (d *decoder) admit(h *frameHeader, whole, opcode bool) error {
 	if !opcode || h.op.IsControl() || h.op.IsReserved() {
 		return nil
@@ -102,8 +102,8 @@ func (d *decoder) admit(h *frameHeader, whole, opcode bool) error {
 	return nil
 }
 
-// mostOnWire is what a message of limit bytes may have on the wire. Compressing may make one longer, by an eighth in the
-// worst of lawful encodings (RFC 1951 section 3.2.6: nine bits for a byte).
+// mostOnWire returns the largest size on the wire of a message of limit bytes. Compression may make a
+// message longer by an eighth (RFC 1951 section 3.2.6: nine bits for a byte).
 func mostOnWire(limit int64, deflated bool) int64 {
 	if deflated {
 		return limit + limit/8 + 64
@@ -111,7 +111,7 @@ func mostOnWire(limit int64, deflated bool) int64 {
 	return limit
 }
 
-// payload takes what is there of the payload of the frame under way.
+// payload consumes the payload of the current frame, as far as p has it.
 func (d *decoder) payload(p []byte) (u unit, rest []byte, err error) {
 	n := min(int64(len(p)), d.head.length-d.pos)
 	chunk, rest := p[:n], p[n:]
@@ -165,7 +165,7 @@ func (d *decoder) dataPayload(chunk []byte, done bool) (unit, error) {
 	return u, nil
 }
 
-// whole is the common case: a message that came in one piece is handed on where it lies.
+// whole handles the common case: a message in one piece is passed on without a copy.
 func (d *decoder) whole(chunk []byte) (unit, error) {
 	if d.text && !d.deflated && !utf8.Valid(chunk) {
 		return unit{}, errInvalidUTF8
@@ -184,7 +184,7 @@ func (d *decoder) finish(data []byte) unit {
 	return u
 }
 
-// keep appends a piece to the message under way.
+// keep appends a piece to the current message.
 func (d *decoder) keep(chunk []byte) error {
 	need := len(d.msg) + len(chunk)
 	if need+d.tail() > cap(d.msg) {
@@ -201,9 +201,9 @@ func (d *decoder) keep(chunk []byte) error {
 	return nil
 }
 
-// grow makes room for a message of need bytes or more. The room grows as bytes arrive: an
-// announcement alone takes no memory. On the heap that is by doubling, but never past what the message
-// can still become; in a region all of it is reserved and nothing taken.
+// grow makes room for a message of need bytes or more. The room grows as bytes arrive: an announced
+// length takes no memory. On the heap it doubles, up to the largest possible size of the message; a
+// region reserves that size and takes no page of it.
 func (d *decoder) grow(need int) error {
 	most := int(mostOnWire(d.limit, d.deflated))
 	if d.head.fin {
@@ -224,7 +224,7 @@ func (d *decoder) grow(need int) error {
 	return nil
 }
 
-// tail is the room that a message has behind it.
+// tail returns the spare capacity that a message needs behind it.
 func (d *decoder) tail() int {
 	if d.deflated {
 		return len(inflateTail)
@@ -232,17 +232,17 @@ func (d *decoder) tail() int {
 	return 0
 }
 
-// move takes the message to where there is more room.
+// move copies the message into a larger buffer.
 func (d *decoder) move(room []byte) {
 	d.msg = append(room, d.msg...)
 	d.region.release()
 	d.region = nil
 }
 
-// chargeStep is how much of the budget is taken at once for a region, whose pages are taken one by one.
+// chargeStep is the unit, in bytes, in which a region takes from the budget.
 const chargeStep = 64 << 10
 
-// charge takes from the budget what a message of n bytes wants and does not have.
+// charge takes from the budget the bytes that a message of n bytes still needs.
 func (d *decoder) charge(n int) error {
 	if int64(n) <= d.taken {
 		return nil
@@ -257,8 +257,8 @@ func (d *decoder) charge(n int) error {
 	return nil
 }
 
-// checkText fails at the first byte that no valid text can have (section 8.1), be the message
-// whole or not.
+// checkText returns an error at the first byte that makes the text invalid (section 8.1), also in an
+// incomplete message.
 func (d *decoder) checkText(last bool) error {
 	if !d.text || d.deflated {
 		return nil
@@ -271,15 +271,14 @@ func (d *decoder) checkText(last bool) error {
 	return nil
 }
 
-// handOut parts with the buffer of the last message, which is the caller's from now on, and with
-// what it took of the budget.
+// handOut passes the buffer of the last message to the caller, with its share of the budget.
 func (d *decoder) handOut() (r *region, taken int64) {
 	r, taken = d.region, d.taken
 	d.msg, d.region, d.taken = nil, nil, 0
 	return r, taken
 }
 
-// delivered gives back the memory of a large message that was kept and handled.
+// delivered releases the memory of a large message after its handler.
 func (d *decoder) delivered() {
 	if d.region != nil {
 		d.drop()
@@ -292,7 +291,7 @@ func (d *decoder) drop() {
 	d.msg, d.region, d.taken = nil, nil, 0
 }
 
-// release gives back all memory.
+// release releases all memory.
 func (d *decoder) release() {
 	d.drop()
 	*d = decoder{limit: d.limit, budget: d.budget, deflate: d.deflate}

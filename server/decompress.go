@@ -6,22 +6,22 @@ import (
 	"unicode/utf8"
 )
 
-// This file is what comes in compressed: inflate.go does the work, and here is when, by whom and
-// within which bounds. The holder of the turn runs it.
+// Inflating of messages from the peer: when, on which goroutine, and within which bounds; inflate.go
+// inflates. Owner only.
 
 const (
-	// longInflate is the length to which a message is inflated where it was found, and shortDeflated
-	// that to which this is tried. Longer ones wait for the lane of the pool that has half the
-	// processors, so that bombs can't have all of them.
+	// longInflate is the inflated size, and shortDeflated the compressed size, up to which a message is
+	// inflated on the goroutine that read it. Longer ones wait for a lane of the pool that has half the
+	// processors, so that compression bombs can't take all of them.
 	longInflate   = 64 << 10
 	shortDeflated = 8 << 10
-	// largeInflate is the length from which a compressed message waits in a queue of its own, which
-	// takes turns with that of shorter ones: by the worst of encodings it may take a tenth of a second.
+	// largeInflate is the compressed size from which a message waits in a queue of its own, which takes
+	// turns with the queue of shorter ones: the worst encoding takes a tenth of a second.
 	largeInflate = 64 << 10
 )
 
-// inflateHere inflates a message where it was found and hands it on. It tells that the message is too
-// long for that, and nothing was done.
+// inflateHere inflates a message and calls its handler. It reports whether the message is too long for
+// that; it has then done nothing.
 func (c *Conn) inflateHere(w *worker, m Message) (tooLong bool) {
 	buf := texts.Get().(*[longInflate]byte)
 	text, whole, err := c.inflateShort(w, m, buf)
@@ -42,7 +42,7 @@ func (c *Conn) inflateHere(w *worker, m Message) (tooLong bool) {
 	return false
 }
 
-// inflateShort inflates a message into buf, and tells whether it fits.
+// inflateShort inflates a message into buf and reports whether it fits.
 func (c *Conn) inflateShort(w *worker, m Message, buf *[longInflate]byte) (text []byte, whole bool, err error) {
 	w.tailed = append(append(w.tailed[:0], m.Data...), inflateTail...)
 	most := c.ep.opts.MaxMessage
@@ -56,10 +56,10 @@ func (c *Conn) inflateShort(w *worker, m Message, buf *[longInflate]byte) (text 
 	return i.dst, whole, err
 }
 
-// texts are where short messages are inflated to.
+// texts holds buffers for short inflated messages.
 var texts = sync.Pool{New: func() any { return new([longInflate]byte) }}
 
-// understood takes an inflated message into the window.
+// understood checks and counts an inflated message and moves the window on.
 func (c *Conn) understood(kind Kind, text []byte) error {
 	if kind == Text && !utf8.Valid(text) {
 		return errInvalidUTF8
@@ -80,7 +80,7 @@ func (c *Conn) inWindow() []byte {
 	return c.ext.windows.in
 }
 
-// inflateParked inflates a long message that waits for it. Then it waits for its handler.
+// inflateParked inflates a long parked message, which then waits for its handler.
 func (c *Conn) inflateParked(w *worker) {
 	srv := c.loop.srv
 	srv.trim.note(srv, trimLarge)
@@ -102,8 +102,8 @@ func (c *Conn) inflateParked(w *worker) {
 	}
 }
 
-// inflateLong makes a plain message of a compressed one. Memory is taken as the text comes, so a bomb
-// ends at the limit having had that much and no more.
+// inflateLong inflates a long message. It takes memory as bytes come out, so a compression bomb takes
+// no more than the limit.
 func (c *Conn) inflateLong(p *parked) (text parked, err error) {
 	most := c.ep.opts.MaxMessage + 1
 	text.msg.Kind = p.msg.Kind

@@ -7,23 +7,22 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// This file is pure: it deflates messages (RFC 7692 section 7.2.1) and keeps windows. Any goroutine may
-// run it.
+// This file deflates messages (RFC 7692 section 7.2.1) and moves windows. It is pure, and safe for
+// concurrent use.
 
-// flushTail is what a flush ends with and the receiver adds: it is left out.
+// flushTail ends every flush. The sender omits it and the receiver adds it.
 const flushTail = "\x00\x00\xff\xff"
 
-// deflaters are writers, by the size of the window; by level too where the window is the largest,
-// because the library knows levels only there. One is about a megabyte, held while a message is
-// compressed.
+// deflaters holds writers by window size, and byLevel those of the largest window: the library has
+// levels only there. A writer takes about a megabyte, while it compresses a message.
 var (
 	deflaters [maxWindowBits + 1]sync.Pool
 	byLevel   [10]sync.Pool
 )
 
-// squeeze deflates text into dst, with the window of the server's messages before it. It tells
-// whether what came of it fits, with flushTail behind it; otherwise what dst holds is of no use. Between
-// two steps of a long text it calls pause, if that is not nil.
+// squeeze deflates text into dst, with the window before it, and reports whether the result and
+// flushTail fit. If not, the content of dst is undefined. Between two steps of a long text it calls
+// pause, unless that is nil.
 func squeeze(dst, text, window []byte, bits uint8, level int, pause func()) (deflated []byte, fits bool) {
 	out := bounded{dst[:0]}
 	var err error
@@ -38,11 +37,11 @@ func squeeze(dst, text, window []byte, bits uint8, level int, pause func()) (def
 	return out.buf[:len(out.buf)-len(flushTail)], true
 }
 
-// tinyDeflate is the length below which the library's writers look for nothing to refer to.
+// tinyDeflate is the length in bytes below which the library's writers find no matches.
 const tinyDeflate = 128
 
-// squeezeTiny deflates by the library's stateless way, which knows no bound of the window. So it is
-// shown no more than fits into one with the text.
+// squeezeTiny deflates by the library's stateless function. That has no bound of the window, so the
+// window is cut to what fits beside the text.
 func squeezeTiny(out *bounded, text, window []byte, bits uint8) error {
 	most := 1<<bits - len(text)
 	return flate.StatelessDeflate(out, text, false, window[max(0, len(window)-most):])
@@ -74,7 +73,7 @@ func squeezeBy(out *bounded, text, window []byte, bits uint8, level int, pause f
 	return w.Flush()
 }
 
-// deflateStep is how much is deflated at once.
+// deflateStep is the number of bytes deflated between two calls of pause.
 const deflateStep = 64 << 10
 
 func newDeflater(bits uint8, level int) (w *flate.Writer) {
@@ -104,8 +103,8 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// slide moves a window of size bytes on by what was said. The window grows up to its size, and is
-// overwritten in place.
+// slide appends a message to a window of at most size bytes and drops its oldest bytes. It overwrites
+// the window in place.
 func slide(window, said []byte, size int) []byte {
 	if n := len(window) + len(said) - size; n > 0 && len(said) < size {
 		window = window[:copy(window, window[n:])]
@@ -121,7 +120,7 @@ func slide(window, said []byte, size int) []byte {
 	return append(window, said...)
 }
 
-// lastOf is the end of two pieces together: size bytes, or all there are.
+// lastOf returns the last size bytes of two pieces together, or all of them.
 func lastOf(before, then []byte, size int) []byte {
 	if len(then) >= size || len(before) == 0 {
 		return then[max(0, len(then)-size):]

@@ -26,8 +26,12 @@ var (
 	ErrReasonTooLong = errors.New("server: close reason longer than 123 bytes")
 	// ErrInvalidUTF8 says that a text message or a close reason is not UTF-8 (RFC 6455 section 8.1).
 	ErrInvalidUTF8 = errors.New("server: not UTF-8")
-	// ErrWriteTimeout is the Err of a Closing by Options.WriteTimeout.
+	// ErrWriteTimeout is the Err of a Closing whose peer made no progress with what waited for it: by
+	// Options.WriteTimeout or, while a close frame waited, by Server.CloseTimeout. Shutdown's error wraps it when
+	// that ended connections.
 	ErrWriteTimeout = errors.New("server: write timeout")
+	// ErrQueueAge is the Err of a Closing by Options.MaxQueueAge.
+	ErrQueueAge = errors.New("server: message waited too long")
 	// ErrCloseTimeout is the Err of a Closing whose peer did not answer a close frame within
 	// Server.CloseTimeout.
 	ErrCloseTimeout = errors.New("server: peer did not answer the close frame")

@@ -7,7 +7,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// This file is pure: bytes in, frames out. Any goroutine may run it.
+// This file encodes and parses frames. It is pure, and safe for concurrent use.
 
 const (
 	bitFin    = 0x80
@@ -29,9 +29,9 @@ type frameHeader struct {
 	length   int64
 }
 
-// parseHeader reads a client's frame header from the start of p and tells how many bytes it took;
-// none while p ends too early. What is wrong is answered at the first byte that makes it so. Whether
-// messages may be compressed was agreed on before.
+// parseHeader parses a client's frame header at the start of p and returns its length; zero while p
+// ends too early. It returns an error at the first wrong byte, however the stream is split. deflate
+// reports whether permessage-deflate was negotiated.
 func parseHeader(p []byte, deflate bool) (h frameHeader, n int, err error) {
 	if len(p) == 0 {
 		return h, 0, nil
@@ -102,7 +102,7 @@ func payloadLength(short int64, p []byte) (int64, error) {
 	return short, nil
 }
 
-// lengthSoFar judges an extended length of which p is the beginning, by the most that it can become.
+// lengthSoFar checks the beginning p of an extended length, by the largest value that it can become.
 func lengthSoFar(short int64, p []byte) error {
 	most := [8]byte{0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	copy(most[:], p)
@@ -161,14 +161,14 @@ func parseClose(p []byte) (Code, string, error) {
 	return code, string(p[2:]), nil
 }
 
-// validSoFar checks text that goes on: how many of its bytes are whole, valid characters, and
-// whether what is behind them can still become one.
+// validSoFar checks an incomplete text. It returns the number of bytes in whole, valid characters, and
+// reports whether the bytes behind them can still become one.
 func validSoFar(p []byte) (whole int, ok bool) {
 	whole = len(p)
 	for back := 1; back < utf8.UTFMax && back <= len(p); back++ {
 		if b := p[len(p)-back]; utf8.RuneStart(b) {
-			// FullRune holds for whole characters and for those that can't become one any more;
-			// the latter are found by Valid below.
+			// FullRune also holds for a character that can't become valid any more; Valid below
+			// finds that.
 			if !utf8.FullRune(p[len(p)-back:]) {
 				whole -= back
 			}

@@ -25,6 +25,7 @@ type goodbyes struct {
 	begin         sync.Once
 	draining      atomic.Bool // DrainDelay is over, too
 	start, window wheel.Time
+	grain         wheel.Time    // of the grid that the shares of the window come up on
 	untold        atomic.Int64  // connections to which goodbye is still to be said
 	told          chan struct{} // closed when there are none any more
 }
@@ -93,6 +94,7 @@ func (s *Server) spreadGoodbyes(window time.Duration) {
 		window = 0 // nobody is there
 	} else {
 		g.start, g.window = s.now(), ticksOf(window)
+		g.grain = drainGrain(g.window, int(s.conns.Load())/len(s.loops()))
 	}
 	g.untold.Store(1) // this function
 	g.draining.Store(true)
@@ -117,24 +119,34 @@ func (g *goodbyes) one() {
 
 // part lets c go at the n-th share of the window: as even as the phases of ticks. The lock is held.
 func (c *Conn) part(n uint64) {
-	c.share = uint16(wheel.Phase(n, 1<<16))
-	c.state |= stParting
+	c.share = max(1, uint16(wheel.Phase(n, 1<<16)))
 	c.loop.srv.goodbyes.untold.Add(1)
 	c.placeSooner()
 }
 
-// partsAt is when c is to be told goodbye, on the grid that ticks lie on: one wake-up for all of a slot.
+// drainGrain returns the width of the grid for a loop's connections that close within window: that of ticks at
+// the same rate, so that one wake-up closes some tens of them where the window tolerates it.
+func drainGrain(window wheel.Time, conns int) wheel.Time {
+	g := tickGrid{rate: uint64(conns) * rateUnit / uint64(window)}
+	g.adjust()
+	return max(tickGrain, grain(window, wheel.Time(g.grain.Load())))
+}
+
+// parting reports whether the drain has scheduled the close of c. c.mu must be held.
+func (c *Conn) parting() bool { return c.share != 0 }
+
+// partsAt returns when the close of c begins, on the grid of the drain: one wake-up serves all of a point.
 func (c *Conn) partsAt() wheel.Time {
 	g := &c.loop.srv.goodbyes
 	at := g.start + wheel.Time(uint64(g.window)*uint64(c.share)>>16)
-	return at - at%tickGrain
+	return at - at%g.grain
 }
 
 // parted notes that goodbye need not be said any more: it was, or something else ends c. The lock is
 // held.
 func (c *Conn) parted() {
-	if c.state.has(stParting) {
-		c.state &^= stParting
+	if c.parting() {
+		c.share = 0
 		c.loop.srv.goodbyes.one()
 	}
 }

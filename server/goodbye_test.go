@@ -25,7 +25,7 @@ func drained(t *testing.T, s *Server, ctx context.Context, conns int) <-chan err
 	await(t, "the shares are given", func() bool {
 		n := 0
 		s.everyConn(func(c *Conn) {
-			if c.state.has(stParting | stCloseSent) {
+			if c.parting() || c.state.has(stCloseSent) {
 				n++
 			}
 		})
@@ -38,7 +38,7 @@ func drained(t *testing.T, s *Server, ctx context.Context, conns int) <-chan err
 func partNow(c *Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.share = 0
+	c.share = 1
 	c.placeSooner()
 }
 
@@ -74,7 +74,7 @@ func TestGoodbyesAreSpread(t *testing.T) {
 					t.Errorf("due at %d, the place comes up at %d, %v", due, place, ok)
 				}
 				share[uint64(c.share)*parts>>16]++
-				if off := int32(due - start - wheel.Time(uint64(window)*uint64(c.share)>>16)); off > 0 || off <= -tickGrain {
+				if off := int32(due - start - wheel.Time(uint64(window)*uint64(c.share)>>16)); off > 0 || off <= -int32(s.goodbyes.grain) {
 					t.Errorf("due %d ms from its share", off)
 				}
 				return true

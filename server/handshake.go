@@ -64,14 +64,18 @@ func (c *Conn) request(w *worker, raw, rest []byte) error {
 	}
 	srv := c.loop.srv
 	ep := srv.endpoint(r.path)
-	if ep == nil && srv.Handler != nil {
+	if ep == nil && srv.Handler != nil || ep != nil && ep.opts.Plain != nil && !r.head.wantsUpgrade {
 		c.toHTTP(w, raw, rest)
 		return nil
 	}
 	if ep == nil {
 		return errNotFound
 	}
+	if r.head.origins > 0 && c.fromProxy() {
+		r.head.forwardedHost = forwardedHost(r.head.fields("X-Forwarded-Host"), r.head.fields("Forwarded"))
+	}
 	if r.agreed, err = ep.judge(&r.head); err != nil {
+		srv.noteOrigin(ep, &r.head, err)
 		return err
 	}
 	r.conn = c

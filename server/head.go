@@ -14,6 +14,7 @@ type head struct {
 	method, target, host []byte
 	key, version, origin []byte
 	lines                []byte // the header lines, without the empty one at the end
+	forwardedHost        []byte // the host that a trusted proxy was asked for, if it says; parseHead leaves it empty
 
 	wantsUpgrade bool // Upgrade names websocket
 	connection   bool // Connection names upgrade
@@ -207,6 +208,14 @@ func (h *head) path() (path, query []byte) {
 		path = []byte("/") // RFC 9110 section 4.2.3
 	}
 	return path, query
+}
+
+// askedHost returns the host that the client asked for, behind a proxy that changes Host or not.
+func (h *head) askedHost() []byte {
+	if len(h.forwardedHost) > 0 {
+		return h.forwardedHost
+	}
+	return h.host
 }
 
 // field finds the first header of a name, for whoever asks for one that parseHead does not know.

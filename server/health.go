@@ -6,21 +6,20 @@ import (
 	"time"
 )
 
-// This file says whether the server is well. Each loop is asked once a second, and whenever somebody
-// wants to know, whether it gets on; how long the answer takes is what anything else that came at that
-// moment had to wait. It takes no lock, so that a loop that holds one for ever can't hold this up.
+// Liveness and readiness. The server probes each loop once a second and on request. The time to the
+// reply is what any other event of that moment waited. Probing takes no lock, so that a loop that holds
+// one for ever can't block it.
 
-// beatEvery is how often the loops are asked: seldom enough to cost nothing, often enough that a loop
-// that was held up for a second has been asked meanwhile.
+// beatEvery is the interval of the probes: each costs a wake-up of the loop.
 const beatEvery = time.Second
 
-// beat is a question to a loop.
+// beat is a probe of a loop.
 type beat struct {
 	asked    time.Time
 	answered chan struct{}
 }
 
-// ask asks the loop, unless there is a question that it has not answered yet.
+// ask starts a probe of the loop, or returns the one that has no reply yet.
 func (l *loop) ask() *beat {
 	b := &beat{time.Now(), make(chan struct{})}
 	for !l.beat.CompareAndSwap(nil, b) {
@@ -32,15 +31,16 @@ func (l *loop) ask() *beat {
 	return b
 }
 
-// answer answers the question that is open. Who serves the loop runs it, when it has taken its next
-// batch: whatever held up the last one is over.
+// answer replies to the probe. The loop calls it when it has taken its next batch: the last batch is
+// then over.
 func (l *loop) answer(b *beat) {
 	l.beat.Store(nil)
 	l.stats.lag.add(time.Since(b.asked))
 	close(b.answered)
 }
 
-// stalled is for how long the loop has not answered. That of a server that has ended never will.
+// stalled returns the time since a probe without a reply; zero when there is none, or when the server
+// has ended.
 func (l *loop) stalled() time.Duration {
 	if b := l.beat.Load(); b != nil && !isClosed(l.srv.ended) {
 		return time.Since(b.asked)
@@ -48,15 +48,22 @@ func (l *loop) stalled() time.Duration {
 	return 0
 }
 
-// pulse asks until the server ends.
+// pulse probes all loops at intervals until the server ends.
 func (s *Server) pulse() {
 	defer s.goroutines.Done()
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	var sheds shedLog
+	var stopped time.Duration
 	for {
+		due := s.clock.now() + clockEvery
 		select {
 		case <-tick.C:
+			s.clock.look(due)
+			if last := stopped; s.clock.stopped() > last {
+				stopped = s.clock.stopped()
+				s.log().Warn("process did not run", "time", stopped-last)
+			}
 			for _, l := range s.loops() {
 				l.ask()
 			}
@@ -67,11 +74,10 @@ func (s *Server) pulse() {
 	}
 }
 
-// Healthy asks every event loop whether it gets on, and waits for the answers: nil, in microseconds
-// when there is little to do; ErrStuck, which wraps the error of ctx too, when that ends first; or
-// ErrServerClosed when the server has ended. A handler that blocks holds up no loop, so it is no
-// reason. A server that has not begun to serve is healthy, and so is one that is being shut down. It
-// may be called from any goroutine.
+// Healthy probes every event loop and waits for the replies. It returns nil, within microseconds on an
+// idle server; ErrStuck, which also wraps the error of ctx, when ctx ends first; or ErrServerClosed when
+// the server has ended. A handler that blocks stalls no loop and so does not matter. A server that has
+// not begun to serve is healthy, and so is one that drains. Safe for concurrent use.
 func (s *Server) Healthy(ctx context.Context) error {
 	loops := s.loops()
 	beats := make([]*beat, len(loops))
@@ -90,11 +96,10 @@ func (s *Server) Healthy(ctx context.Context) error {
 	return nil
 }
 
-// Ready tells whether the server takes connections: nil while it listens, ErrNotListening before, and
-// ErrServerClosed from the moment that Shutdown or Close is called: before any handshake is refused for it
-// and any connection told goodbye, and while the listeners are still open.
-// A server whose endpoints are only mounted in another http.Server has no listener of its own. It may be
-// called from any goroutine.
+// Ready reports whether the server accepts connections. It returns nil while the server listens,
+// ErrNotListening before, and ErrServerClosed from the call of Shutdown or Close on: before any handshake
+// is rejected or any connection closed for that, and while the listeners are still open. A server whose
+// endpoints are only mounted in another http.Server has no listener of its own. Safe for concurrent use.
 func (s *Server) Ready() error {
 	if s.goodbyes.announced.Load() || s.Draining() {
 		return ErrServerClosed

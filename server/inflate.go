@@ -8,15 +8,15 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// This file is pure: it inflates a compressed message (RFC 7692 section 7.2.2), within its limits.
-// Any goroutine may run it.
+// This file inflates a compressed message (RFC 7692 section 7.2.2) within its limits. It is pure, and
+// safe for concurrent use.
 
-// inflateTail stands behind a compressed message: the four bytes that the peer left out, and an empty
-// last block, so that the inflater sees the end of the stream and not a torn one.
+// inflateTail follows a compressed message: the four bytes that the peer omitted, and an empty last
+// block, so that the inflater sees a complete stream.
 const inflateTail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 
-// inflater is a flate reader with what it reads from. It is 35 KB, so it is pooled, and nobody keeps one
-// while a handler runs.
+// inflater is a flate reader and its source. It takes 35 KB, so it is pooled, and no handler runs while
+// one is in use.
 type inflater struct {
 	flate io.ReadCloser
 	src   *bytes.Reader
@@ -27,19 +27,19 @@ var inflaters = sync.Pool{New: func() any {
 	return &inflater{flate: flate.NewReader(src), src: src}
 }}
 
-// inflation is a message on its way.
+// inflation is the state of one message.
 type inflation struct {
 	src    []byte // compressed, with the tail behind it
 	window []byte // what it may refer back to, of the client's messages before it
-	dst    []byte // what there is of it; the capacity is more than it may become
-	// charge is asked before dst has so many bytes, if it is not nil.
+	dst    []byte // the output; its capacity is more than the message may have
+	// charge is called before dst grows to n bytes, unless it is nil.
 	charge func(n int) error
-	// pause is called between two steps, if it is not nil.
+	// pause is called between two steps, unless it is nil.
 	pause func()
 }
 
 const (
-	// inflateStep is how much is inflated at once.
+	// inflateStep is the number of bytes inflated between two calls of pause.
 	inflateStep = 64 << 10
 	// freeStreams is how many blocks of a message may say that they are the last, and streamCost how
 	// many bytes must be inflated for one more: each costs a window's copying, and takes two bytes.

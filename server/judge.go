@@ -18,10 +18,13 @@ type agreement struct {
 	// bounded is whether the client asked for a bound of the server's window, which then has to be
 	// answered, also if it bounds nothing (RFC 7692 section 7.1.2.1).
 	bounded bool
-	key     string         // the client's, if net/http has read the request: Authorize may change that
-	client  netip.AddrPort // whom a trusted proxy speaks for, if net/http has read the request
-	value   any            // what Authorize granted
-	extra   string         // further lines of the answer, each behind its CR LF
+	key     string // the client's, if net/http has read the request: Authorize may change that
+	// client is the address that a trusted proxy reports, if it reports one (said) and net/http has read the
+	// request.
+	client netip.AddrPort
+	said   bool
+	value  any    // what Authorize granted
+	extra  string // further lines of the answer, each behind its CR LF
 }
 
 // judge holds a request against section 4.2.1 and the endpoint's options.
@@ -54,7 +57,7 @@ func (ep *Endpoint) check(h *head) error {
 		return errVersion
 	case h.keys != 1 || !validKey(h.key):
 		return errNoKey
-	case h.origins > 1 || h.origins == 1 && !originAllowed(string(h.origin), string(h.host), ep.origins):
+	case h.origins > 1 || h.origins == 1 && !originAllowed(string(h.origin), string(h.askedHost()), ep.origins):
 		return errOrigin
 	}
 	return nil

@@ -9,36 +9,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is the memory of large messages. A region is a reservation of address space, as long as
-// the message can become; pages of it are taken by the kernel as bytes are written there, and go back
-// to it at once when the region is let go. So a message that grows is never copied, never lies in
-// memory twice, is not taken for longer than it came to, and leaves nothing to the collector. Any
-// goroutine may run it.
+// Memory of large messages. A region reserves address space for the largest possible size of a message.
+// The kernel adds pages as bytes are written, and gets them back when the region is released. So a
+// growing message is never copied, takes no more pages than it has bytes, and leaves no garbage. Safe
+// for concurrent use.
 
 const (
 	// regionFrom is the length in bytes from which a message has a region. Below it, the heap is
 	// quicker than the kernel.
 	regionFrom = 64 << 10
-	// reservesKept is how many reservations of a size are kept for the next messages. They hold no
-	// memory, only their place: a handler that reads a message after it returned, against its
-	// contract, then mostly finds zeros, and not a fault that ends the process.
+	// reservesKept is the number of reservations of each size that are kept for the next messages.
+	// They hold address space and no memory. A handler that reads a message after it returned, against
+	// its contract, then mostly finds zeros, and not a fault that ends the process.
 	reservesKept = 256
 )
 
-// region is one message's, and belongs to everybody who has retained it.
+// region holds one message. Each user that retained it owns a share, counted by users.
 type region struct {
 	mem   []byte
 	users atomic.Int32
 }
 
-// reserves are the reservations that nobody uses, by the exponent of their length.
+// reserves holds the unused reservations, by the exponent of their length.
 var reserves struct {
 	mu   sync.Mutex
 	free [64][][]byte
 }
 
-// reserve gives a region of n bytes or more, to be released. It is nil where the kernel refuses, and
-// then the heap must do.
+// reserve returns a region of n bytes or more, which the caller must release. It returns nil when the
+// kernel refuses; the caller then uses the heap.
 func reserve(n int) *region {
 	size := exponent(n)
 	mem := takeReserve(size)
@@ -53,7 +52,7 @@ func reserve(n int) *region {
 	return r
 }
 
-// exponent is that of the smallest power of two that is n or more.
+// exponent returns the exponent of the smallest power of two that is n or more.
 func exponent(n int) int {
 	size := 0
 	for 1<<size < n {
@@ -72,7 +71,7 @@ func takeReserve(size int) (mem []byte) {
 	return mem
 }
 
-// keepReserve keeps a reservation for the next, unless there are enough.
+// keepReserve keeps a reservation for a later message, unless there are enough.
 func keepReserve(mem []byte) bool {
 	reserves.mu.Lock()
 	defer reserves.mu.Unlock()
@@ -97,7 +96,7 @@ func mapReserve(size int) []byte {
 	return mem
 }
 
-// holds tells whether p lies in r.
+// holds reports whether p lies in r.
 func (r *region) holds(p []byte) bool {
 	if r == nil || len(p) == 0 {
 		return false
@@ -108,7 +107,7 @@ func (r *region) holds(p []byte) bool {
 
 func addressOf(p []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(p))) }
 
-// retain lets one more user have r, who is to release it. Only a user can retain it.
+// retain adds a user, which must release r. Only a current user may call it.
 func (r *region) retain() {
 	if r != nil && r.users.Add(1) == 1 {
 		r.users.Store(0)
@@ -116,7 +115,7 @@ func (r *region) retain() {
 	}
 }
 
-// release is for each user who had r. The last one gives its pages back to the kernel.
+// release removes a user. The last one returns the pages to the kernel.
 func (r *region) release() {
 	if r == nil {
 		return
@@ -132,7 +131,7 @@ func (r *region) release() {
 	}
 }
 
-// consumed gives back the pages before rest, which the only user of r needs no more.
+// consumed returns the pages before rest to the kernel. The only user of r must not need them any more.
 func (r *region) consumed(rest []byte) {
 	if r == nil || r.users.Load() > 1 {
 		return

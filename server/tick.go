@@ -12,8 +12,9 @@ import (
 // here: reading and writing do not touch the wheel, so a place may come up too early, which costs
 // a look, but never too late.
 
-// comeUp looks at what is due, sets the next place and runs the tick. The loop runs it.
-func (c *Conn) comeUp(w *worker) {
+// comeUp looks at what is due, sets the next place and runs the tick. The place was at placed. The loop
+// runs it.
+func (c *Conn) comeUp(w *worker, placed wheel.Time) {
 	c.mu.Lock()
 	if c.state.has(stGone) {
 		c.mu.Unlock()
@@ -21,8 +22,8 @@ func (c *Conn) comeUp(w *worker) {
 	}
 	c.catchUp()
 	c.expire(w.now)
-	c.oweTick(w.now)
-	c.placeSooner()
+	c.oweTick(w, placed)
+	c.placeSoonerAt(w.now)
 	t := c.takeTurn(w)
 	c.mu.Unlock()
 	c.turn(w, t)
@@ -34,14 +35,19 @@ func (c *Conn) expire(now wheel.Time) {
 	case c.state.has(stDead):
 	case c.inStage() && !now.Before(c.at):
 		c.stageExpired()
-	case c.waits() && c.writeTimeout() > 0 && !now.Before(c.out.oldest()+c.writeTimeout()):
-		c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrWriteTimeout})
+	case c.waits() && c.writeTimeout() > 0 && !now.Before(c.out.look):
+		c.checkPace(now)
+	case c.waits() && c.maxQueueAge() > 0 && !now.Before(c.out.oldest()+c.maxQueueAge()):
+		c.noteCutShort()
+		c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrQueueAge})
+	case c.awaitsAck() && !now.Before(c.began+c.loop.srv.userTimeout()):
+		c.checkAcks(now)
 	case c.halfReceived() && !now.Before(c.began+c.messageTimeout()):
 		c.messageExpired(now)
-	case c.state.has(stParting) && !now.Before(c.partsAt()):
+	case c.parting() && !now.Before(c.partsAt()):
 		c.startClose(c.loop.srv.goodbye())
 	case c.listens() && !now.Before(c.heard+c.idleTimeout()):
-		c.idleExpired(now)
+		c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
 	case c.keepsAlive() && !now.Before(c.asksAt()):
 		c.askForLife(now)
 	}
@@ -53,7 +59,7 @@ func (c *Conn) inStage() bool { return !c.state.has(stOpen) || c.state.has(stClo
 func (c *Conn) stageExpired() {
 	switch {
 	case c.state.has(stOpen | stLinger):
-		c.closeExpired()
+		c.checkEnding(c.loop.srv.now())
 	case c.state.has(stPreface):
 		c.abortPreface(errPrefaceLate)
 	case c.state.has(stAsking):
@@ -63,41 +69,32 @@ func (c *Conn) stageExpired() {
 	}
 }
 
-// idleExpired ends a connection whose peer said nothing, unless something has come that was not read yet,
-// as after this process was stopped for a while.
-func (c *Conn) idleExpired(now wheel.Time) {
-	if c.unread() {
-		c.heard = now
-		return
-	}
-	c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
-}
-
 // messageExpired ends a connection whose message is not whole in time, unless the rest may have come
 // and not be read, as while a handler runs: then it is looked at again soon.
 func (c *Conn) messageExpired(now wheel.Time) {
-	if c.state.has(stTurn|stParked|stReadable|stQueued) || c.unread() {
+	if c.state.has(stTurn | stParked | stReadable | stQueued) {
 		c.began = now - c.messageTimeout() + min(c.messageTimeout(), messageGrace)
 		return
 	}
 	c.reject(errSlowMessage)
 }
 
-// closeExpired ends a connection whose peer had its time to answer the last that was said.
-func (c *Conn) closeExpired() {
-	if end := c.ext.end; end.Err == nil && !c.state.has(stCloseTaken|stLinger) {
-		end.Err = ErrCloseTimeout // the cause is why the close frame was sent
-	}
-	c.state |= stDead
-}
-
 // oweTick notes a tick that is due. One that is a whole interval late, or finds the last one still
-// undone, is skipped: ticks never pile up. The lock is held.
-func (c *Conn) oweTick(now wheel.Time) {
-	if c.every == 0 || c.inStage() || !c.state.has(stAnnounced) || now.Before(c.at) {
+// undone, is skipped: ticks never pile up. c.mu must be held.
+func (c *Conn) oweTick(w *worker, placed wheel.Time) {
+	if c.every == 0 || c.inStage() || !c.state.has(stAnnounced) {
 		return
 	}
-	late := uint32(now-c.at) / c.every
+	due := c.tickDue()
+	if w.now.Before(due) {
+		return
+	}
+	// The grid was coarser when the place was set. The tick was moved, and is not late by as much.
+	if due.Before(placed) {
+		due = placed
+	}
+	late := uint32(w.now-due) / c.every
+	w.tickOf, w.tickAt = c.id, due+wheel.Time(late*c.every)
 	c.at += wheel.Time((late + 1) * c.every)
 	if c.state.has(stTickOwed) {
 		late++
@@ -108,17 +105,20 @@ func (c *Conn) oweTick(now wheel.Time) {
 	c.state |= stTickOwed
 }
 
-// tick runs the tick that is owed. The holder of the turn runs it.
-func (c *Conn) tick(w *worker) {
-	c.mu.Lock()
-	owed, due, every := c.state.has(stTickOwed), c.at-wheel.Time(c.every), c.every
+// takeTick takes the tick that is due, for tick to run. c.mu must be held.
+func (c *Conn) takeTick(w *worker) {
 	c.state &^= stTickOwed
-	c.mu.Unlock()
-	if !owed {
-		return // ticks were ended meanwhile
+	if w.tickOf != c.id { // another worker saw it come up
+		last := wheel.Time(c.every)
+		w.tickAt = c.loop.grid.due(c.at-last, last)
 	}
+	w.tickOf, w.tickEvery = 0, c.every
+}
+
+// tick runs the tick that takeTick took. Owner only.
+func (c *Conn) tick(w *worker) {
 	c.callTick(w)
-	c.loop.stats.ticked(c.loop.srv.since(due), every)
+	c.loop.stats.ticked(c.loop.srv.since(w.tickAt), w.tickEvery)
 }
 
 // scheduleTicks puts the next tick at the connection's phase. The lock is held.
@@ -126,8 +126,12 @@ func (c *Conn) scheduleTicks() {
 	if c.every == 0 || c.ep.opts.OnTick == nil {
 		c.every = 0
 	} else {
-		every := wheel.Time(c.every)
-		c.at = wheel.FirstDue(c.loop.srv.now(), phase(c.ep.phases.Add(1), every), every)
+		c.countTicks(true)
+		every, now := wheel.Time(c.every), c.loop.srv.now()
+		c.at = wheel.FirstDue(now, phase(c.ep.phases.Add(1), every), every)
+		if c.tickDue()-now > every { // the point of the grid that is an interval sooner is still to come
+			c.at -= every
+		}
 	}
 	c.placeSooner()
 }
@@ -140,13 +144,15 @@ func phase(n uint64, every wheel.Time) wheel.Time {
 	return wheel.Phase(n, every/grain) * grain
 }
 
-// placeSooner makes sure that the place is not later than what may be due first. The lock is held.
-func (c *Conn) placeSooner() {
+// placeSooner makes sure that the place is not later than what may be due first, or than the next point
+// of the grid that this tolerates. The lock is held.
+func (c *Conn) placeSooner() { c.placeSoonerAt(c.loop.srv.now()) }
+
+func (c *Conn) placeSoonerAt(now wheel.Time) {
 	if c.state.has(stDead | stGone) {
 		return
 	}
 	const never = wheel.Horizon
-	now := c.loop.srv.now()
 	wait := never
 	until := func(t wheel.Time) {
 		if t.Before(now) {
@@ -154,20 +160,33 @@ func (c *Conn) placeSooner() {
 		}
 		wait = min(wait, t-now)
 	}
-	if c.inStage() || c.every != 0 && c.state.has(stAnnounced) {
+	switch {
+	case !c.state.has(stOpen):
+		until(about(c.at, ticksOf(c.loop.srv.handshakeTimeout())))
+	case c.inStage():
 		until(c.at)
+	case c.every != 0 && c.state.has(stAnnounced):
+		until(c.tickDue())
 	}
-	if d := c.writeTimeout(); d > 0 && c.waits() {
-		until(c.out.oldest() + d)
+	if c.waits() {
+		if c.writeTimeout() > 0 {
+			until(c.out.look)
+		}
+		if d := c.maxQueueAge(); d > 0 {
+			until(c.out.oldest() + d)
+		}
+	}
+	if c.awaitsAck() {
+		until(c.began + c.loop.srv.userTimeout())
 	}
 	if c.halfReceived() {
-		until(c.began + c.messageTimeout())
+		until(about(c.began+c.messageTimeout(), c.messageTimeout()))
 	}
-	if c.state.has(stParting) {
+	if c.parting() {
 		until(c.partsAt())
 	}
 	if c.listens() {
-		until(c.heard + c.idleTimeout())
+		until(about(c.heard+c.idleTimeout(), c.idleTimeout()))
 	}
 	if c.keepsAlive() {
 		until(c.looksAt(now))
@@ -184,6 +203,14 @@ func (c *Conn) writeTimeout() wheel.Time {
 	return ticksOf(c.ep.opts.WriteTimeout)
 }
 
+// maxQueueAge returns 0 for none.
+func (c *Conn) maxQueueAge() wheel.Time {
+	if c.ep == nil {
+		return 0
+	}
+	return ticksOf(c.ep.opts.MaxQueueAge)
+}
+
 // halfReceived tells whether the timeout of a message runs.
 func (c *Conn) halfReceived() bool {
 	return c.state.has(stHalf) && !c.inStage() && c.messageTimeout() > 0
@@ -197,7 +224,9 @@ func (c *Conn) messageTimeout() wheel.Time {
 }
 
 // listens tells whether the idle timeout runs. Who is not read because it does not read can't be heard.
-func (c *Conn) listens() bool { return c.idleTimeout() > 0 && !c.inStage() && !c.congested() }
+func (c *Conn) listens() bool {
+	return c.idleTimeout() > 0 && !c.inStage() && !c.state.has(stPaused) && !c.congested()
+}
 
 func (c *Conn) idleTimeout() wheel.Time {
 	if c.ep == nil {

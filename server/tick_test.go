@@ -340,13 +340,13 @@ func TestOweTick(t *testing.T) {
 		{"after the last words", stLinger, due, due, false, due, 0},
 	} {
 		conn := &Conn{loop: new(loop), state: stOpen | stAnnounced | c.state, every: every, at: c.at}
-		conn.oweTick(c.now)
+		conn.oweTick(&worker{now: c.now}, c.at)
 		if owed, skipped := conn.state.has(stTickOwed), conn.loop.stats.skipped.Load(); owed != c.owed || conn.at != c.next || skipped != c.skipped {
 			t.Errorf("%s: owed %v, the next at %d, %d skipped; want %v, %d, %d", c.name, owed, conn.at, skipped, c.owed, c.next, c.skipped)
 		}
 	}
 	early := &Conn{loop: new(loop), state: stOpen, every: every, at: due}
-	if early.oweTick(due); early.state.has(stTickOwed) {
+	if early.oweTick(&worker{now: due}, due); early.state.has(stTickOwed) {
 		t.Error("a tick is owed before the open event")
 	}
 }

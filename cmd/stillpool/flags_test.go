@@ -32,6 +32,7 @@ var flagTable = []struct {
 	want        any
 }{
 	{"addr", "Addr", "localhost:8080", ":9000", ":9000"},
+	{"socket-mode", "SocketMode", "", "0660", "0660"},
 	{"every", "Every", time.Second, "250ms", 250 * time.Millisecond},
 	{"write-timeout", "WriteTimeout", 10 * time.Second, "3s", 3 * time.Second},
 	{"keepalive", "Keepalive", 50 * time.Second, "0", time.Duration(0)},
@@ -99,14 +100,14 @@ func TestOriginsRepeat(t *testing.T) {
 
 func TestReusePort(t *testing.T) {
 	s := parsed(t, "--addr", "127.0.0.1:0", "--reuse-port")
-	first, err := s.listen()
+	first, err := s.listenOn()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Close()
 	for _, shared := range []bool{true, false} {
 		s.Addr, s.ReusePort = first.Addr().String(), shared
-		second, err := s.listen()
+		second, err := s.listenOn()
 		if (err == nil) != shared {
 			t.Errorf("shared %v: %v", shared, err)
 		}
@@ -174,6 +175,12 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"taken admin port", "", "serve --addr 127.0.0.1:0 --admin " + taken.Addr().String(), exitFailed, "--admin: listen tcp " + taken.Addr().String()},
 		{"taken pprof port", "", "serve --addr 127.0.0.1:0 --pprof " + taken.Addr().String(), exitFailed, "--pprof: listen tcp " + taken.Addr().String()},
 		{"bad address", "", "serve --addr nonsense", exitFailed, "nonsense"},
+		{"no path", "", "serve --addr unix:", exitUsage, "--addr"},
+		{"a path that is a file", "", "serve --addr unix:" + file, exitFailed, file},
+		{"a folder that is not there", "", "serve --addr unix:" + file + "/x", exitFailed, file},
+		{"bad permissions", "", "serve --addr unix:" + file + " --socket-mode 0668", exitUsage, "--socket-mode"},
+		{"permissions of all kinds", "", "serve --addr unix:" + file + " --socket-mode 4777", exitUsage, "--socket-mode"},
+		{"a unix socket's port", "", "serve --addr unix:" + file + " --reuse-port", exitUsage, "--reuse-port"},
 		{"profile folder is a file", "", "serve --addr 127.0.0.1:0 --profile cpu --profile-dir " + file, exitFailed, file},
 		{"profile folder in a file", "", "serve --addr 127.0.0.1:0 --profile heap --profile-dir " + file + "/x", exitFailed, file},
 		{"profile file is a folder", "", "serve --addr 127.0.0.1:0 --profile cpu --profile-dir " + folderInPlace(t), exitFailed, "cpu.pprof"},

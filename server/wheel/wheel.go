@@ -97,6 +97,10 @@ func (w *Wheel) Due(id ID) (Time, bool) {
 	return n.due, true
 }
 
+// LastDue returns the time at which id was due when Advance took it out last. It means nothing while id has
+// a place, or if it never had one. LastDue panics if id never had a place nor any of its neighbours.
+func (w *Wheel) LastDue(id ID) Time { return w.node(id + rings).due }
+
 // Len returns how many ids have a place.
 func (w *Wheel) Len() int { return w.count }
 
