@@ -241,6 +241,7 @@ func TestAuthorizeSlow(t *testing.T) {
 // TestAuthorizePeerGone: a peer that goes away meanwhile leaves nothing behind, whatever the answer
 // is. Either it was opened and closed, or neither.
 func TestAuthorizePeerGone(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]error{"allowed": nil, "denied": errors.New("no")} {
 		t.Run(name, func(t *testing.T) {
 			onPollers(t, func(t *testing.T, s *Server) {
@@ -409,6 +410,7 @@ func TestAuthorizeStubborn(t *testing.T) {
 // TestAuthorizeShutdown: Shutdown tells those who wait, and their Authorize by its context. Close
 // tells nobody.
 func TestAuthorizeShutdown(t *testing.T) {
+	t.Parallel()
 	for _, orderly := range []bool{true, false} {
 		t.Run(fmt.Sprintf("orderly %v", orderly), func(t *testing.T) {
 			onPollers(t, func(t *testing.T, s *Server) {
