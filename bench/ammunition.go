@@ -16,6 +16,8 @@ const (
 	bombMessage = 32 << 20
 	// echoMessage is what those that don't read have echoed to them.
 	echoMessage = 16 << 10
+	// bulkMessage is what those send that don't read and take their time.
+	bulkMessage = 60_000
 	// volley is about how many bytes of small frames are sent in one call.
 	volley = 64 << 10
 	// fragments is how many of one byte make a message.
@@ -29,6 +31,7 @@ var (
 	closeFrame  = sync.OnceValue(func() []byte { return masked(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, ""))) })
 	pings       = sync.OnceValue(func() []byte { return manyOf(masked(ws.NewPingFrame([]byte("ping")))) })
 	messages    = sync.OnceValue(func() []byte { return manyOf(masked(ws.NewBinaryFrame(make([]byte, echoMessage)))) })
+	bulkFrame   = sync.OnceValue(func() []byte { return masked(ws.NewBinaryFrame(make([]byte, bulkMessage))) })
 	firstEmpty  = sync.OnceValue(func() []byte { return masked(fragment(ws.OpBinary, false, nil)) })
 	moreEmpty   = sync.OnceValue(func() []byte { return manyOf(masked(fragment(ws.OpContinuation, false, nil))) })
 	oneByOne    = sync.OnceValue(fragmented)

@@ -37,6 +37,8 @@ type AttackOptions struct {
 	// ControlURL is the endpoint of another, idle server that is attacked first. What the good clients
 	// suffer meanwhile is for want of processors, and not for what their own server does.
 	ControlURL string `json:"control_url,omitempty"`
+	// NoControl leaves the control out where servers are compared, to save its time.
+	NoControl bool `json:"no_control,omitempty"`
 	// AllowRemote lets targets be other than loopback addresses.
 	AllowRemote bool `json:"allow_remote,omitempty"`
 	// Command starts a process that calls [ServeHostile]. Without it the hostile connections are in
@@ -200,7 +202,7 @@ func (a *attack) measure(ctx context.Context, r *Round) (err error) {
 
 // beside measures the good clients beside hostile ones.
 func (a *attack) beside(ctx context.Context, o HostileOptions, name string) (*Phase, []KindReport, error) {
-	h, err := startHostile(o, a.options.Command)
+	h, err := startHostile(o, a.options.Command, a.options.Busy)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,8 +12,8 @@ import (
 func (r *AttackResult) WriteTable(w io.Writer) error {
 	o := r.Options
 	var t table
-	t.row("attack", "%s, %d good connections, %.6g messages of %d bytes and %.6g newcomers a second",
-		o.URL, o.Conns, o.Rate, o.Size, max(0, o.Newcomers))
+	t.row("attack", "%s, %d good connections, %.6g messages of %d bytes and %.6g newcomers a second%s",
+		o.URL, o.Conns, o.Rate, o.Size, max(0, o.Newcomers), BesideBusy(o.Busy))
 	if err := t.write(w); err != nil {
 		return err
 	}

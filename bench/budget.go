@@ -22,6 +22,7 @@ type Budget struct {
 	Beside  []string `json:"beside,omitempty"`
 	Limit   float64  `json:"limit"`
 	AtLeast bool     `json:"at_least,omitempty"` // Limit is the least, and not the most
+	Busy    int      `json:"busy,omitempty"`     // processes that compute meanwhile
 }
 
 // Verdict is a budget held against what was measured.

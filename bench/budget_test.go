@@ -112,7 +112,7 @@ func TestVerdictTable(t *testing.T) {
 	if err := v.WriteTable(&out); err != nil {
 		t.Fatal(err)
 	}
-	const want = `SHORT  tick-cpu: 1.25 (1.00 to 1.50) of floor, at most 1.15
+	const want = `SHORT  tick-cpu, quiet: 1.25 (1.00 to 1.50) of floor, at most 1.15
        What a tick costs.
        server CPU a message: own 5.00 µs (4.00 to 6.00), floor v1.2.3 4.00 µs (4.00 to 4.00), burst 2.00 µs (2.00 to 2.00)
        beside: 2.50 (2.00 to 3.00) of burst
@@ -124,13 +124,13 @@ func TestVerdictTable(t *testing.T) {
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
-	b.Against, b.Limit, b.AtLeast, b.Beside = "", 4, true, nil
+	b.Against, b.Limit, b.AtLeast, b.Beside, b.Busy = "", 4, true, nil, 2
 	if v, err = b.Judge(tickOf(took("own", 4))); err != nil {
 		t.Fatal(err)
 	}
 	out.Reset()
 	v.WriteTable(&out)
-	if line, _, _ := strings.Cut(out.String(), "\n"); line != "held   tick-cpu: 4.00 µs (4.00 to 4.00), at least 4 µs" {
+	if line, _, _ := strings.Cut(out.String(), "\n"); line != "held   tick-cpu, busy: 4.00 µs (4.00 to 4.00), at least 4 µs" {
 		t.Errorf("got %s", line)
 	}
 }

@@ -14,7 +14,7 @@ func (v *Verdict) WriteTable(w io.Writer) error {
 		word = "held"
 	}
 	lines := []string{
-		fmt.Sprintf("%-6s %s: %s, %s", word, v.Budget.Name, v.judged(), v.limit()),
+		fmt.Sprintf("%-6s %s, %s: %s, %s", word, v.Budget.Name, MachineState(v.Budget.Busy), v.judged(), v.limit()),
 		v.Budget.Sentence,
 		v.metric.Title + ": " + strings.Join(v.figures(), ", "),
 	}

@@ -43,7 +43,7 @@ func (c *connectRun) resultAfter(took time.Duration) *ConnectResult {
 		p := percentilesOf(c.delay)
 		res.DialDelay = &p
 	}
-	res.URL, res.Conns, res.Loops = o.URL, o.Conns, o.Loops
+	res.URL, res.Conns, res.Loops, res.Busy = o.URL, o.Conns, o.Loops, o.Busy
 	res.Opening = c.openingResult()
 	res.Lost = c.lost
 	res.DurationSeconds, res.Interrupted = took.Seconds(), r.interrupted

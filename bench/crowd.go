@@ -179,7 +179,7 @@ func (c *crowd) sweep() {
 			c.end(v, errUpgradeTimeout)
 		case late && v.party.kind.heard != nil:
 			c.end(v, errUnserved)
-		case v.slow && v.due <= c.now:
+		case v.until > 0 && c.sends(v):
 			c.attend(v)
 		}
 	}

@@ -34,10 +34,32 @@ func words(o Options, what string) string {
 	if o.Settle > 0 {
 		all = append(all, fmt.Sprintf("%v after they opened", o.Settle))
 	}
+	if o.OpenTime > 0 {
+		all = append(all, fmt.Sprintf("opened over %v", o.OpenTime))
+	}
 	if o.Loops > 1 {
 		all = append(all, fmt.Sprintf("client with %d loops", o.Loops))
 	}
-	return strings.Join(all, ", ")
+	return strings.Join(all, ", ") + BesideBusy(o.Busy)
+}
+
+// MachineState returns "quiet", or "busy" if n processes compute beside what is measured.
+func MachineState(n int) string {
+	if n > 0 {
+		return "busy"
+	}
+	return "quiet"
+}
+
+// BesideBusy returns ", beside n busy processes" for the head of a table, and the empty string if there are none.
+func BesideBusy(n int) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return ", beside a busy process"
+	}
+	return fmt.Sprintf(", beside %d busy processes", n)
 }
 
 func (o EchoOptions) describe() string {
@@ -46,7 +68,11 @@ func (o EchoOptions) describe() string {
 	if o.Rate > 0 {
 		how = fmt.Sprintf("%.6g a second", o.Rate)
 	}
-	return fmt.Sprintf("messages of %d bytes, %s, at most %d on a connection", o.Size, how, o.Pipeline)
+	text := fmt.Sprintf("messages of %d bytes, %s, at most %d on a connection", o.Size, how, o.Pipeline)
+	if o.Misbehaving != nil {
+		text += ", " + o.Misbehaving.describe()
+	}
+	return text
 }
 
 func (o BroadcastOptions) describe() string {

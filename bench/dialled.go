@@ -18,7 +18,7 @@ type dialled struct {
 
 func newDialled(l *loop, o ConnectOptions) *dialled {
 	if o.Rate > 0 {
-		l.pace, l.late = &pace{rate: o.Rate / float64(o.Loops)}, newHistogram()
+		l.setPace(o.Rate / float64(o.Loops))
 	}
 	return &dialled{loop: l, latency: newHistogram(), delay: newHistogram()}
 }

@@ -28,6 +28,7 @@
 //   - decode.go: the frames of the server, at any split of the stream
 //   - tick.go, lateness.go: the first scenario and its bookkeeping; histogram.go
 //   - echo.go, dialogue.go, payload.go, pace.go: the second one, and its messages
+//   - misbehaving.go: clients beside those of the second one that have handlers block, compute and panic
 //   - broadcast.go, board.go, listening.go, broadcastresult.go: the third one; what all loops know of
 //     the messages for all, and what one does
 //   - stalled.go, strain.go, backlog.go, stalledresult.go: connections of it that never read, and what they
@@ -43,6 +44,7 @@
 //     those of many processes, and package stress with those that stay in a storm; times that processes
 //     tell each other
 //   - shared.go, netstat.go: what packages beside this one use of it; what the kernel lost
+//   - busy.go: processes that compute beside a measurement
 //   - proc.go, machine.go: processor time and memory of a process; where it was measured
 //   - job.go, comparison.go, metric.go: a scenario and its result as JSON; those of several servers
 //     in turn; the numbers that they are compared by

@@ -24,6 +24,8 @@ type EchoOptions struct {
 	Rate float64 `json:"rate_per_second,omitempty"`
 	// Warmup is how long to send before measuring begins (1 s). A negative one is none.
 	Warmup time.Duration `json:"warmup_ns"`
+	// Misbehaving are clients that keep handlers misbehaving meanwhile; nil is none.
+	Misbehaving *Misbehaving `json:"misbehaving,omitempty"`
 }
 
 // maxMessage bounds Size. A frame of it is held once a loop, and what the kernel does not take of
@@ -79,12 +81,37 @@ func Echo(ctx context.Context, o EchoOptions) (*EchoResult, error) {
 	if err := r.open(ctx); err != nil {
 		return nil, err
 	}
+	misbehaved, err := o.measureBeside(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	res := echoResult(o, r)
+	res.Misbehaved = misbehaved
+	return res, nil
+}
+
+// measureBeside measures echoes, beside misbehaving handlers if there are to be some. It returns how often one of
+// these answered meanwhile.
+func (o EchoOptions) measureBeside(ctx context.Context, r *run) (misbehaved int64, err error) {
+	if o.Misbehaving == nil {
+		return 0, o.measure(ctx, r)
+	}
+	m := *o.Misbehaving
+	orElse(&m.URL, o.URL)
+	clients, err := startMisbehaving(ctx, m)
+	if err != nil {
+		return 0, err
+	}
+	before := clients.answered.Load()
+	err = o.measure(ctx, r)
+	misbehaved = clients.answered.Load() - before
+	return misbehaved, errors.Join(err, clients.end())
+}
+
+func (o EchoOptions) measure(ctx context.Context, r *run) error {
 	r.fleet.each(func(l *loop) { l.scenario.(*echoed).start(l.clock()) })
 	if err := r.wait(ctx, o.Warmup); err != nil {
-		return nil, err
+		return err
 	}
-	if err := r.measure(ctx); err != nil {
-		return nil, err
-	}
-	return echoResult(o, r), nil
+	return r.measure(ctx)
 }

@@ -41,6 +41,9 @@ func newFleet(t target, o Options, perConn int, of scenarioOf) (*fleet, error) {
 		}
 		l.burst = max(1, share(o.ConnectBurst, o.Loops, i))
 		l.maxOut = perConn + maxControl
+		if o.OpenTime > 0 {
+			l.setPace(float64(len(l.conns)) / o.OpenTime.Seconds())
+		}
 		l.scenario = of(l, i)
 		f.loops = append(f.loops, l)
 		go l.run()

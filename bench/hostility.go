@@ -15,14 +15,16 @@ import (
 type hostility struct {
 	orders  io.WriteCloser
 	process *process // nil in this one
+	equal   bool     // the process has no lower priority than others
 	last    atomic.Pointer[HostileReport]
 	ended   chan struct{}
 	err     error // after ended
 }
 
-// startHostile starts command, which is to call ServeHostile, or calls it if there is none.
-func startHostile(o HostileOptions, command []string) (*hostility, error) {
-	h := &hostility{ended: make(chan struct{})}
+// startHostile starts command, which is to call ServeHostile, or calls it if there is none. Beside busy processes the
+// lowest priority would leave an attack 1.5% of a processor, so it is equal to them then.
+func startHostile(o HostileOptions, command []string, busy int) (*hostility, error) {
+	h := &hostility{ended: make(chan struct{}), equal: busy > 0}
 	h.last.Store(&HostileReport{})
 	start := h.startHere
 	if len(command) > 0 {
@@ -64,7 +66,11 @@ func (h *hostility) startProcess(command []string) (io.Reader, func() error, err
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := startLowly(cmd); err != nil {
+	start := startLowly
+	if h.equal {
+		start = (*exec.Cmd).Start
+	}
+	if err := start(cmd); err != nil {
 		return nil, nil, err
 	}
 	h.orders, h.process = orders, &process{pid: cmd.Process.Pid}

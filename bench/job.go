@@ -66,6 +66,25 @@ func (j Job) Scenario() string {
 	return ""
 }
 
+// Options are those that all scenarios have; nil without a scenario.
+func (j Job) Options() *Options {
+	switch {
+	case j.Tick != nil:
+		return &j.Tick.Options
+	case j.Echo != nil:
+		return &j.Echo.Options
+	case j.Broadcast != nil:
+		return &j.Broadcast.Options
+	case j.Connect != nil:
+		return &j.Connect.Options
+	case j.Idle != nil:
+		return &j.Idle.Options
+	case j.Attack != nil:
+		return &j.Attack.Options
+	}
+	return nil
+}
+
 // At is the job for a server at host:port with the process id pid, each scenario at the path that it
 // has by custom. The address of the control is of use to attacks only.
 func (j Job) At(addr string, pid int, control string) Job {
@@ -92,7 +111,10 @@ func (j Job) At(addr string, pid int, control string) Job {
 		return Job{Idle: &o}
 	case j.Attack != nil:
 		o := *j.Attack
-		o.URL, o.PID, o.ControlURL = "ws://"+addr+"/echo", pid, "ws://"+control+"/echo"
+		o.URL, o.PID = "ws://"+addr+"/echo", pid
+		if control != "" {
+			o.ControlURL = "ws://" + control + "/echo"
+		}
 		return Job{Attack: &o}
 	}
 	return j

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // kind is a way to be hostile, or for newcomers not to be. It is a script: what to send, in moves.
@@ -21,10 +22,11 @@ type kind struct {
 
 // move is what a visitor does next. The zero move is nothing, until the server ends the connection.
 type move struct {
-	send  []byte // as fast as the socket takes it; it is not written to
-	slow  bool   // or a byte each CrowdOptions.Drip
-	await bool   // when it is sent, the answer to the upgrade must come before the next move
-	leave bool   // end the connection with a reset
+	send  []byte        // as fast as the socket takes it; it is not written to
+	slow  bool          // or a byte each CrowdOptions.Drip
+	pause time.Duration // before it
+	await bool          // when it is sent, the answer to the upgrade must come before the next move
+	leave bool          // end the connection with a reset
 }
 
 // offers is the extension that a bomb needs. Servers that have no contexts agree to this form, too.
@@ -37,6 +39,7 @@ var hostileKinds = []*kind{
 	{name: "half-payload", about: "a message of 1 MiB fed a byte at a time", next: upgraded(halfPayload)},
 	{name: "half-bulk", about: "a message of 1 MiB but for its last byte", next: upgraded(halfBulk)},
 	{name: "never-reads", about: "messages to be echoed, and no echo is read", next: upgraded(send(messages)), deaf: true},
+	{name: "bulk-never-reads", about: "60 kB to be echoed every 300 ms, and no echo is read", next: upgraded(bulk), deaf: true},
 	{name: "ping-flood", about: "pings as fast as the socket takes them", next: upgraded(send(pings))},
 	{name: "tiny-fragments", about: "messages in fragments of a byte or none, as fast as the socket takes them", next: upgraded(tinyFragments)},
 	{name: "reset-flood", about: "connect, upgrade or half of it, reset, and again", next: resetFlood},
@@ -95,6 +98,16 @@ func upgradedOffering(then script) func(*crowd, *visitor, int) move {
 // send sends the same again and again.
 func send(what func() []byte) script {
 	return func(*visitor, int) move { return move{send: what()} }
+}
+
+// bulkPause is the time between two messages of bulk-never-reads, as long as the socket takes them.
+const bulkPause = 300 * time.Millisecond
+
+func bulk(_ *visitor, nth int) move {
+	if nth == 0 {
+		return move{send: bulkFrame()}
+	}
+	return move{send: bulkFrame(), pause: bulkPause}
 }
 
 func halfHandshake(c *crowd, v *visitor, nth int) move {

@@ -244,6 +244,34 @@ func TestNeverReads(t *testing.T) {
 	}
 }
 
+// TestBulkNeverReads: each message waits for its time, and no echo is read.
+func TestBulkNeverReads(t *testing.T) {
+	t.Parallel()
+	const messages = 3
+	r := meet(t, named(t, "bulk-never-reads"), 1, 1, func(g *guest) error {
+		if _, err := g.upgrade(""); err != nil {
+			return err
+		}
+		start := time.Now()
+		for range messages {
+			f, err := g.frame()
+			if err != nil || f.Header.OpCode != ws.OpBinary || !f.Header.Fin || f.Header.Length != bulkMessage {
+				return fmt.Errorf("%+v, %v", f.Header, err)
+			}
+			if _, err := g.Write([]byte{0x82, 0}); err != nil {
+				return err
+			}
+		}
+		if took := time.Since(start); took < (messages-1)*bulkPause*9/10 {
+			return fmt.Errorf("%d messages in %v", messages, took)
+		}
+		return nil
+	})
+	if r.ReceivedBytes > 1_000 || r.SentBytes < messages*bulkMessage {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestPingFlood(t *testing.T) {
 	t.Parallel()
 	meet(t, named(t, "ping-flood"), 1, 1, func(g *guest) error {

@@ -129,6 +129,9 @@ func (l *loop) prepare(nextExpiry *time.Duration) time.Duration {
 	return wait
 }
 
+// setPace lets l dial at a rate a second.
+func (l *loop) setPace(rate float64) { l.pace, l.late = &pace{rate: rate}, newHistogram() }
+
 // dialAll dials those that are due and have room, and tells how long until another is due.
 func (l *loop) dialAll() time.Duration {
 	for l.next < l.want && l.opening < l.burst {

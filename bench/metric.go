@@ -32,6 +32,22 @@ func (m Metric) Spread(c *Contestant) Spread {
 	return SpreadOf(values)
 }
 
+// Pairs returns the metric of one server in ratio to that of another in each round that both came through. It leaves
+// out rounds without such a ratio.
+func (m Metric) Pairs(c *Comparison, name, other string) (ratios []float64) {
+	a, b := c.Server(name), c.Server(other)
+	of := map[int]float64{} // of the other one, by rounds
+	for i, s := range b.Rounds {
+		of[b.Round(i)] = m.of(s)
+	}
+	for i, s := range a.Rounds {
+		if ratio := m.of(s) / of[a.Round(i)]; finite(ratio) {
+			ratios = append(ratios, ratio)
+		}
+	}
+	return ratios
+}
+
 // Metrics are those of the comparison's scenario, in the order of importance.
 func (c *Comparison) Metrics() []Metric { return c.Job.Metrics() }
 
@@ -80,7 +96,19 @@ var (
 		of: func(s Sample) float64 { return float64(s.Common().Conns - s.Common().Open) }}
 	clientCPU = Metric{Name: "client_cpu", Title: "client CPU", Unit: "% of a core", Neutral: true,
 		of: func(s Sample) float64 { return s.Common().Client.CPUPercent }}
+	clientWait = Metric{Name: "client_wait", Title: "client waited for a processor", Unit: "% of the time", Neutral: true,
+		of: func(s Sample) float64 { return s.Common().Client.waited() }}
+	serverWait = Metric{Name: "server_wait", Title: "server waited for a processor", Unit: "% of the time", Neutral: true,
+		of: ofServer(func(c *Common) float64 { return c.Server.waited() })}
 )
+
+// waited is NaN where the kernel does not account for it.
+func (u *Use) waited() float64 {
+	if u.WaitPercent == 0 {
+		return math.NaN()
+	}
+	return u.WaitPercent
+}
 
 // ofServer is for what takes the server's process id.
 func ofServer(value func(*Common) float64) func(Sample) float64 {
@@ -101,7 +129,7 @@ var tickMetrics = []Metric{
 		of: func(s Sample) float64 { return millis(s.Tick.Lateness.P99) }},
 	{Name: "missing", Title: "ticks missing",
 		of: func(s Sample) float64 { return float64(s.Tick.MissingTicks) }},
-	memory, openCPU, gone, clientCPU,
+	memory, openCPU, gone, clientCPU, clientWait, serverWait,
 }
 
 var echoMetrics = []Metric{
@@ -116,7 +144,7 @@ var echoMetrics = []Metric{
 		of: func(s Sample) float64 { return millis(s.Echo.Latency.P99) }},
 	{Name: "missing", Title: "messages unanswered or never sent",
 		of: func(s Sample) float64 { return float64(s.Echo.Unanswered + s.Echo.Unsent) }},
-	memory, openCPU, gone, clientCPU,
+	memory, openCPU, gone, clientCPU, clientWait, serverWait,
 }
 
 var broadcastMetrics = []Metric{
@@ -253,6 +281,12 @@ func attackMetrics(prefix string, round int) []Metric {
 				return math.NaN()
 			}
 			return float64(r.Memory.PeakBytes-r.Memory.BeforeBytes) / 1e6
+		}),
+		of("peak_total", "server memory at the peak", "MB", 0, func(r *Round) float64 {
+			if r.Memory == nil {
+				return math.NaN()
+			}
+			return float64(r.Memory.PeakBytes) / 1e6
 		}),
 		of("server_cpu", "server CPU", "% of a core", 0, func(r *Round) float64 { return r.Beside.ServerCPUPercent }),
 	}

@@ -13,7 +13,8 @@ func fullJobs() map[string]struct {
 	job    Job
 	sample Sample
 } {
-	measured := Common{Conns: 10, Open: 9, Messages: 4, Server: &Use{CPUPercent: 50, CPUUsPerMessage: 3}, Memory: &Memory{BytesPerConn: 200}}
+	measured := Common{Conns: 10, Open: 9, Messages: 4, Client: Use{WaitPercent: 20},
+		Server: &Use{CPUPercent: 50, CPUUsPerMessage: 3, WaitPercent: 30}, Memory: &Memory{BytesPerConn: 200}}
 	connected := &ConnectResult{Common: measured, Closing: Closing{ServerCPUUs: 7}}
 	connected.Opening.Failed, connected.Lost = map[string]int{"refused": 2}, map[string]int{"reset": 3}
 	return map[string]struct {
@@ -38,14 +39,14 @@ func fullJobs() map[string]struct {
 // Comparisons are kept, and budgets name metrics, so the names stay.
 func TestMetricsHaveTheirNames(t *testing.T) {
 	for scenario, want := range map[string]string{
-		"tick":      "server_cpu lateness_p50 lateness_p99 missing memory open_cpu gone client_cpu",
-		"echo":      "rate server_cpu per_cpu latency_p50 latency_p99 missing memory open_cpu gone client_cpu",
+		"tick":      "server_cpu lateness_p50 lateness_p99 missing memory open_cpu gone client_cpu client_wait server_wait",
+		"echo":      "rate server_cpu per_cpu latency_p50 latency_p99 missing memory open_cpu gone client_cpu client_wait server_wait",
 		"broadcast": "first_p50 median_p50 last_p50 last_p99 server_cpu missing gone client_cpu",
 		"stalled": "first_p50 median_p50 last_p50 last_p99 server_cpu missing gone client_cpu " +
 			"stalled_peak stalled_sockets stalled_ended",
 		"connect": "rate open_cpu close_cpu open_p50 open_p99 gone client_cpu",
 		"idle":    "memory heap stacks runtime kernel idle_cpu gone",
-		"attack":  "p99_alone p99_beside p99_of_alone p99_of_control harmed peak server_cpu",
+		"attack":  "p99_alone p99_beside p99_of_alone p99_of_control harmed peak peak_total server_cpu",
 	} {
 		x := fullJobs()[scenario]
 		c := &Comparison{Job: x.job, Servers: []Contestant{{Name: "a", Rounds: []Sample{x.sample}}}}
@@ -90,13 +91,13 @@ func TestMetricsOfWhatIsThere(t *testing.T) {
 // TestWhatWasNotMeasuredIsNotZero takes the process id and pprof away.
 func TestWhatWasNotMeasuredIsNotZero(t *testing.T) {
 	for scenario, want := range map[string]string{
-		"tick":      "server_cpu memory open_cpu",
-		"echo":      "server_cpu per_cpu memory open_cpu",
+		"tick":      "server_cpu memory open_cpu server_wait",
+		"echo":      "server_cpu per_cpu memory open_cpu server_wait",
 		"broadcast": "server_cpu",
 		"stalled":   "server_cpu stalled_peak",
 		"connect":   "open_cpu close_cpu",
 		"idle":      "heap stacks runtime idle_cpu",
-		"attack":    "p99_of_control peak",
+		"attack":    "p99_of_control peak peak_total",
 	} {
 		x := fullJobs()[scenario]
 		if c := x.sample.Common(); c != nil {
@@ -197,5 +198,15 @@ func TestJobsRun(t *testing.T) {
 		if _, err := j.Run(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+}
+
+// TestPairs: two servers are put in ratio by rounds, and a round that one of them failed in, or that has no ratio, is
+// no pair.
+func TestPairs(t *testing.T) {
+	c := tickOf(took("stillpool", 4, 6, 9, 5), failedIn(2, took("against", 2, 3, 0)))
+	m, _ := c.Metric("server_cpu")
+	if got, want := m.Pairs(c, "stillpool", "against"), []float64{2, 3}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

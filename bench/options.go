@@ -30,6 +30,11 @@ type Options struct {
 	Settle time.Duration `json:"settle_ns,omitempty"`
 	// Loops is how many event loops the client runs (1).
 	Loops int `json:"loops,omitempty"`
+	// OpenTime spreads the opening of all connections evenly over a time, so that a server whose ticks count from the
+	// opening does not send them in one burst. The default is as fast as ConnectBurst lets them open.
+	OpenTime time.Duration `json:"open_time_ns,omitempty"`
+	// Busy records how many processes compute beside the measurement. The caller starts them; see [StartBusy].
+	Busy int `json:"busy,omitempty"`
 	// ConnectBurst bounds the connections that are being opened at the same time (100).
 	ConnectBurst int `json:"connect_burst,omitempty"`
 	// ConnectTimeout bounds the time from connect to the answer of the upgrade (10 s).
@@ -60,7 +65,7 @@ func (o Options) withDefaults() Options {
 
 func (o Options) validate() error {
 	switch {
-	case o.Conns < 0, o.Duration < 0, o.Loops < 0, o.ConnectBurst < 0, o.ConnectTimeout < 0:
+	case o.Conns < 0, o.Duration < 0, o.Loops < 0, o.ConnectBurst < 0, o.ConnectTimeout < 0, o.OpenTime < 0, o.Busy < 0:
 		return errors.New("bench: a negative number of connections, loops or a negative duration")
 	case o.SlopeFrom >= o.Conns && o.SlopeFrom > 0:
 		return errors.New("bench: the slope must begin below the number of connections")

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // process is a process of this machine, whose use of it is measured from outside.
@@ -24,6 +26,27 @@ func (p *process) rss() (int64, error) {
 		bytes, err = readField(p.path("status"), "VmRSS:")
 	}
 	return bytes, err
+}
+
+// waited sums up for how long the threads of the process were ready to run, and had no processor. It is 0 where the
+// kernel does not account for that; a thread that has ended is left out.
+func (p *process) waited() (sum time.Duration) {
+	files, _ := filepath.Glob(p.path("task/*/schedstat"))
+	for _, file := range files {
+		data, _ := os.ReadFile(file) // fails if the thread has just ended
+		sum += parseRunDelay(data)
+	}
+	return sum
+}
+
+// parseRunDelay finds the second of the three numbers of a schedstat file: run time, run delay and time slices.
+func parseRunDelay(schedstat []byte) time.Duration {
+	fields := strings.Fields(string(schedstat))
+	if len(fields) != 3 {
+		return 0
+	}
+	ns, _ := strconv.ParseInt(fields[1], 10, 64) // 0 if it is no number
+	return time.Duration(ns)
 }
 
 func (p *process) path(file string) string {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 const rollup = `55a1c0000000-7ffd1f5f2000 ---p 00000000 00:00 0                          [rollup]
@@ -68,6 +69,32 @@ func TestParseKernelMemory(t *testing.T) {
 	}
 	if k, err := kernelMemory(); err != nil || k.Slab <= 0 {
 		t.Errorf("of this machine: %+v, %v", k, err)
+	}
+}
+
+func TestParseRunDelay(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"12345 678 9\n": 678, "": 0, "1 2\n": 0, "a b c\n": 0,
+	} {
+		if got := parseRunDelay([]byte(text)); got != want {
+			t.Errorf("%q has a run delay of %v, want %v", text, got, want)
+		}
+	}
+}
+
+// TestStarvation: a client that had to wait for processors says so, by the number of its loops.
+func TestStarvation(t *testing.T) {
+	for _, c := range []struct {
+		wait  float64
+		loops int
+		want  string
+	}{
+		{49, 1, ""}, {50, 1, "it waited for a processor for 50% of the time with 1 loop(s)"}, {99, 2, ""}, {120, 2, "120%"},
+	} {
+		got := strings.Join(starvation(Use{WaitPercent: c.wait}, c.loops), "; ")
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%v%% with %d loops: %q", c.wait, c.loops, got)
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ type Common struct {
 	URL     string  `json:"url"`
 	Conns   int     `json:"conns"` // asked for
 	Loops   int     `json:"loops"`
+	Busy    int     `json:"busy,omitempty"` // processes that computed meanwhile
 	Opening Opening `json:"opening"`
 
 	// Open is the number of connections at the end of measuring, and Lost says why others that had
@@ -52,6 +53,8 @@ type Use struct {
 	CPUSeconds      float64 `json:"cpu_seconds"`
 	CPUPercent      float64 `json:"cpu_percent"` // of one core
 	CPUUsPerMessage float64 `json:"cpu_us_per_message"`
+	// WaitPercent is for how much of the time threads of it were ready to run, and had no processor.
+	WaitPercent float64 `json:"wait_percent,omitempty"`
 }
 
 // Weight is the server's memory at a number of connections.
@@ -102,12 +105,14 @@ type EchoResult struct {
 	Latency   Percentiles  `json:"latency"`
 	Curve     []CurvePoint `json:"latency_curve,omitempty"`
 	SendDelay *Percentiles `json:"send_delay,omitempty"`
+	// Misbehaved is how often handlers misbehaved beside, the warm-up included; see [Misbehaving].
+	Misbehaved int64 `json:"misbehaved,omitempty"`
 }
 
 // fill sets the common part from what was read off.
 func (r *run) fill(c *Common) {
 	took := r.after.at - r.before.at
-	c.URL, c.Conns, c.Loops = r.options.URL, r.options.Conns, r.options.Loops
+	c.URL, c.Conns, c.Loops, c.Busy = r.options.URL, r.options.Conns, r.options.Loops, r.options.Busy
 	c.Opening = r.opening
 	c.Opening.Failed = r.after.census.failed
 	c.Open, c.Lost = r.after.census.open, r.after.census.lost
@@ -116,21 +121,24 @@ func (r *run) fill(c *Common) {
 	c.MessagesPerSecond = perSecond(c.Messages, took)
 	c.ReceivedBytes = r.after.census.bytesIn - r.before.census.bytesIn
 	c.Client = useOf(r.after.client-r.before.client, took, c.Messages)
+	c.Client.WaitPercent = percent(r.after.waits.client-r.before.waits.client, took)
 	if r.server != nil {
 		use := useOf(r.after.server-r.before.server, took, c.Messages)
+		use.WaitPercent = percent(r.after.waits.server-r.before.waits.server, took)
 		c.Server, c.Memory = &use, r.memory.withRatios()
 	}
 	c.Warnings = r.warnings(c.Client, took)
 }
 
 const (
-	busyPercent = 90                     // of a core for each loop: more than a client should need
-	stallTime   = 100 * time.Millisecond // that measuring took too long
+	busyPercent    = 90                     // of a core for each loop: more than a client should need
+	starvedPercent = 50                     // of the time, for each loop; beside a server on two processors it is 40 without anything else
+	stallTime      = 100 * time.Millisecond // that measuring took too long
 )
 
 // warnings say why the result may be more about the client or its machine than about the server.
 func (r *run) warnings(client Use, took time.Duration) (all []string) {
-	all = bottleneck(client, r.options.Loops)
+	all = append(bottleneck(client, r.options.Loops), starvation(client, r.options.Loops)...)
 	if !r.interrupted && took > r.options.Duration+stallTime {
 		all = append(all, fmt.Sprintf("measuring took %.2f s instead of %.2f: the machine was too busy for the client",
 			took.Seconds(), r.options.Duration.Seconds()))
@@ -142,6 +150,15 @@ func bottleneck(client Use, loops int) (all []string) {
 	if client.CPUPercent >= busyPercent*float64(loops) {
 		all = append(all, fmt.Sprintf("the client was the bottleneck: it took %.0f%% of a core with %d loop(s)",
 			client.CPUPercent, loops))
+	}
+	return all
+}
+
+// starvation says where the client had to wait for processors, so that times are in part its own.
+func starvation(client Use, loops int) (all []string) {
+	if client.WaitPercent >= starvedPercent*float64(loops) {
+		all = append(all, fmt.Sprintf("the client was starved: it waited for a processor for %.0f%% of the time with %d loop(s)",
+			client.WaitPercent, loops))
 	}
 	return all
 }

@@ -34,8 +34,12 @@ type reading struct {
 	client  time.Duration // processor time
 	server  time.Duration
 	hostile time.Duration
+	waits   waits
 	census  census
 }
+
+// waits are for how long the threads of client and server were ready to run, and had no processor.
+type waits struct{ client, server time.Duration }
 
 func newRun(ctx context.Context, o Options, perConn int, of scenarioOf) (*run, error) {
 	r, err := prepareRun(ctx, o)
@@ -161,6 +165,10 @@ func (r *run) read() (reading, error) {
 	now.client, client = r.client.cpu()
 	now.server, server = timeOf(r.server, "the server")
 	now.hostile, hostile = timeOf(r.hostile, "the hostile process")
+	now.waits.client = r.client.waited()
+	if r.server != nil {
+		now.waits.server = r.server.waited()
+	}
 	return now, errors.Join(client, server, hostile)
 }
 

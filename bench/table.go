@@ -25,7 +25,7 @@ func (t *table) write(w io.Writer) error {
 // WriteTable writes the result for people.
 func (r *TickResult) WriteTable(w io.Writer) error {
 	var t table
-	t.row("tick", "%s, one message every %.3g s", r.URL, r.EverySeconds)
+	t.row("tick", "%s, one message every %.3g s%s", r.URL, r.EverySeconds, BesideBusy(r.Busy))
 	r.head(&t)
 	t.row("lateness", "%s", r.Lateness)
 	t.row("missing", "%d ticks, %d silent connections", r.MissingTicks, r.SilentConns)
@@ -40,8 +40,8 @@ func (r *EchoResult) WriteTable(w io.Writer) error {
 	if r.RatePerSecond > 0 {
 		how = fmt.Sprintf("%.6g a second", r.RatePerSecond)
 	}
-	t.row("echo", "%s, %d bytes, %s, at most %d in flight and %d a connection",
-		r.URL, r.SizeBytes, how, r.Inflight, r.Pipeline)
+	t.row("echo", "%s, %d bytes, %s, at most %d in flight and %d a connection%s",
+		r.URL, r.SizeBytes, how, r.Inflight, r.Pipeline, BesideBusy(r.Busy))
 	r.head(&t)
 	t.row("latency", "%s", r.Latency)
 	if r.SendDelay != nil {
@@ -55,7 +55,7 @@ func (r *EchoResult) WriteTable(w io.Writer) error {
 // WriteTable writes the result for people.
 func (r *BroadcastResult) WriteTable(w io.Writer) error {
 	var t table
-	t.row("broadcast", "%s, %d bytes, %.6g a second to %d connections", r.URL, r.SizeBytes, r.RatePerSecond, r.Conns)
+	t.row("broadcast", "%s, %d bytes, %.6g a second to %d connections%s", r.URL, r.SizeBytes, r.RatePerSecond, r.Conns, BesideBusy(r.Busy))
 	r.head(&t)
 	t.row("first receipt", "%s", r.First)
 	t.row("half of them", "%s", r.Median)
@@ -76,7 +76,7 @@ func (r *ConnectResult) WriteTable(w io.Writer) error {
 	if r.RatePerSecond > 0 {
 		how = fmt.Sprintf("%.6g a second", r.RatePerSecond)
 	}
-	t.row("connect", "%s, %d connections, %s, %d times in %.2f s%s", r.URL, r.Conns, how, r.Rounds, r.DurationSeconds, r.cut())
+	t.row("connect", "%s, %d connections, %s, %d times in %.2f s%s%s", r.URL, r.Conns, how, r.Rounds, r.DurationSeconds, r.cut(), BesideBusy(r.Busy))
 	t.row("opened", "%d in %.2f s, %.0f/s", r.Opening.Opened, r.Opening.Seconds, r.Opening.ConnsPerSec)
 	r.trouble(&t)
 	t.row("time to open", "%s", r.Latency)
@@ -98,7 +98,7 @@ func (r *ConnectResult) WriteTable(w io.Writer) error {
 // WriteTable writes the result for people.
 func (r *IdleResult) WriteTable(w io.Writer) error {
 	var t table
-	t.row("idle", "%s", r.URL)
+	t.row("idle", "%s%s", r.URL, BesideBusy(r.Busy))
 	r.head(&t)
 	for _, s := range r.Steps {
 		t.row(fmt.Sprintf("%d connections", s.Conns), "%s", &s)
@@ -157,7 +157,7 @@ func (p Percentiles) String() string {
 }
 
 func (u Use) String() string {
-	return fmt.Sprintf("%.2f µs a message, %.1f%% of a core", u.CPUUsPerMessage, u.CPUPercent)
+	return fmt.Sprintf("%.2f µs a message, %.1f%% of a core, waited for one %.0f%% of the time", u.CPUUsPerMessage, u.CPUPercent, u.WaitPercent)
 }
 
 func (m *Memory) String() string {

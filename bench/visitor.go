@@ -33,8 +33,8 @@ type session struct {
 	hungUp   bool
 	moves    int           // done or under way
 	out      []byte        // what is left of the last move
-	slow     bool          // and sent a byte at a time,
-	due      time.Duration // the next one then
+	slow     bool          // and sent a byte at a time
+	until    time.Duration // nothing is sent before
 	awaiting bool          // the answer to the upgrade
 	resting  bool          // nothing is to be sent
 	leaving  bool          // the goodbye is said
@@ -93,7 +93,7 @@ func (c *crowd) attend(v *visitor) {
 		c.end(v, err)
 		return
 	}
-	more := v.canRead && !v.ignores() || v.canSend && !v.resting && !v.slow
+	more := v.canRead && !v.ignores() || c.sends(v)
 	if more && !v.queued {
 		v.queued = true
 		c.ready.push(v.index)
@@ -212,6 +212,9 @@ func (c *crowd) heard(v *visitor, p piece) error {
 	return v.party.kind.heard(c, v, p)
 }
 
+// sends reports whether v has something to send now that the socket takes.
+func (c *crowd) sends(v *visitor) bool { return v.canSend && !v.resting && c.now >= v.until }
+
 // send goes on with the script until it has to wait.
 func (c *crowd) send(v *visitor) error {
 	for range turnCalls {
@@ -220,7 +223,7 @@ func (c *crowd) send(v *visitor) error {
 				return err
 			}
 		}
-		if v.resting || !v.canSend || v.slow && c.now < v.due {
+		if !c.sends(v) {
 			return nil
 		}
 		p := v.out
@@ -236,7 +239,9 @@ func (c *crowd) send(v *visitor) error {
 			return err
 		}
 		v.out = v.out[n:]
-		v.due = c.now + c.options.Drip
+		if v.slow {
+			v.until = c.now + c.options.Drip
+		}
 		v.party.report.SentBytes += int64(n)
 	}
 	return nil
@@ -254,6 +259,9 @@ func (c *crowd) move(v *visitor) error {
 		return errLeft
 	}
 	v.out, v.slow, v.awaiting = m.send, m.slow, m.await
+	if m.pause > 0 {
+		v.until = c.now + m.pause
+	}
 	v.resting = len(m.send) == 0
 	return nil
 }

@@ -2,8 +2,11 @@ package netpoll
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -54,6 +57,56 @@ func ListenTCP(addr string, reusePort bool) (net.Listener, error) {
 	return cfg.Listen(context.Background(), "tcp", addr)
 }
 
+// ListenUnix opens a listener on a unix socket at path, or at an abstract name, which begins with "@". It
+// replaces a socket at which nothing answers, as a process that was killed leaves one behind. A socket that is
+// in use is an error, and so is any other kind of file. A mode other than 0 is the permissions of the socket,
+// whatever the umask: clients need that for writing. Closing the listener removes the socket.
+func ListenUnix(path string, mode os.FileMode) (net.Listener, error) {
+	l, err := listenUnix(path, mode)
+	if !errors.Is(err, unix.EADDRINUSE) || !isStale(path) {
+		return l, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return listenUnix(path, mode)
+}
+
+func listenUnix(path string, mode os.FileMode) (net.Listener, error) {
+	if mode == 0 || strings.HasPrefix(path, "@") {
+		return net.Listen("unix", path)
+	}
+	cfg := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		// The file inherits the socket's own permissions, so that it never has more than these.
+		ctlErr := c.Control(func(fd uintptr) {
+			err = os.NewSyscallError("fchmod", unix.Fchmod(int(fd), uint32(mode.Perm())))
+		})
+		return errors.Join(ctlErr, err)
+	}}
+	l, err := cfg.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, mode.Perm()); err != nil { // the umask took from them
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// isStale reports whether path is a socket at which nothing answers.
+func isStale(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != os.ModeSocket {
+		return false
+	}
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		conn.Close()
+	}
+	return errors.Is(err, unix.ECONNREFUSED)
+}
+
 // FromListener takes the descriptor of a listener of package net: TCP, unix, or inherited. Close of
 // the Listener closes l too. A listener without a descriptor, such as one of crypto/tls, is an error;
 // the caller keeps it.
@@ -68,6 +121,10 @@ func FromListener(l net.Listener) (*Listener, error) {
 	fd, err := Take(sc)
 	if err != nil {
 		return nil, fmt.Errorf("netpoll: taking the descriptor of a %T: %w", l, err)
+	}
+	if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && on == 0 {
+		unix.Close(fd)
+		return nil, fmt.Errorf("netpoll: the socket of %v does not listen", l.Addr())
 	}
 	if IsTCP(fd) {
 		if err := SetNoDelay(fd); err != nil {

@@ -5,6 +5,7 @@ package netpoll
 import (
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
 )
@@ -35,6 +36,8 @@ type Acks struct {
 	Outstanding bool
 }
 
+func ThreadID() int                                   { return 0 }
+func ThreadCPU(int) (time.Duration, bool)             { return 0, false }
 func NewAlarm() (*Alarm, error)                       { return nil, ErrUnsupported }
 func Listen(string, bool) (*Listener, error)          { return nil, ErrUnsupported }
 func ListenTCP(string, bool) (net.Listener, error)    { return nil, ErrUnsupported }
@@ -51,7 +54,6 @@ func Shut(int) error                                  { return ErrUnsupported }
 func Close(int) error                                 { return ErrUnsupported }
 func Reset(int) error                                 { return ErrUnsupported }
 func SetNoDelay(int) error                            { return ErrUnsupported }
-func SetUserTimeout(int, time.Duration) error         { return ErrUnsupported }
 func SetSendBuffer(int, int) error                    { return ErrUnsupported }
 func SetUnsentLowWater(int, int) error                { return ErrUnsupported }
 func SendQueue(int) (int, int, error)                 { return 0, 0, ErrUnsupported }
@@ -61,7 +63,9 @@ func Take(syscall.Conn) (int, error)                  { return -1, ErrUnsupporte
 func NetConn(int) (net.Conn, error)                   { return nil, ErrUnsupported }
 func Acked(int) (Acks, bool)                          { return Acks{}, false }
 func AcceptQueue(int) (int, int, bool)                { return 0, 0, false }
-func Unread(int) int                                  { return 0 }
+func Unacked(int) int                                 { return 0 }
 func IsTCP(int) bool                                  { return false }
 func IsTransient(error) bool                          { return false }
 func IsExhausted(error) bool                          { return false }
+
+func ListenUnix(string, os.FileMode) (net.Listener, error) { return nil, ErrUnsupported }

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -205,17 +204,6 @@ func Reset(fd int) error {
 // SetNoDelay makes the kernel send small writes at once (TCP_NODELAY).
 func SetNoDelay(fd int) error {
 	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, "TCP_NODELAY", 1)
-}
-
-// SetUserTimeout bounds the time that sent bytes may stay unacknowledged before the kernel ends the
-// connection (TCP_USER_TIMEOUT, RFC 5482), in whole milliseconds, rounded up. Zero means the system's
-// own bound, about 15 minutes.
-func SetUserTimeout(fd int, d time.Duration) error {
-	ms := d.Milliseconds()
-	if d%time.Millisecond > 0 {
-		ms++ // a very short bound must not become zero, which means none
-	}
-	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT", int(min(ms, math.MaxInt32)))
 }
 
 // SetSendBuffer bounds the bytes that the kernel holds for the peer (SO_SNDBUF). The kernel doubles

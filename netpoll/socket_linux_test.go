@@ -173,22 +173,10 @@ func TestSocketOptions(t *testing.T) {
 	if got := option(t, a.fd, unix.SOL_SOCKET, unix.SO_SNDBUF); got != 100_000 {
 		t.Errorf("SO_SNDBUF is %d, want twice what was set", got)
 	}
-	for set, want := range map[time.Duration]int{
-		1500 * time.Millisecond: 1500,
-		time.Microsecond:        1, // zero would mean the system's default, some 15 minutes
-		1 << 62:                 1<<31 - 1,
-		0:                       0,
-	} {
-		must(t, SetUserTimeout(a.fd, set))
-		if got := option(t, a.fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); got != want {
-			t.Errorf("TCP_USER_TIMEOUT of %v is %d ms, want %d", set, got, want)
-		}
-	}
 	u, _ := unixPair(t)
 	for name, err := range map[string]error{
-		"TCP_NODELAY":      SetNoDelay(u.fd),
-		"TCP_USER_TIMEOUT": SetUserTimeout(u.fd, time.Second),
-		"SO_SNDBUF":        SetSendBuffer(-1, 1),
+		"TCP_NODELAY": SetNoDelay(u.fd),
+		"SO_SNDBUF":   SetSendBuffer(-1, 1),
 	} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("the error %v does not name %s", err, name)
@@ -242,14 +230,14 @@ func TestUnsentLowWater(t *testing.T) {
 		}
 		// It says so for a moment too when the peer's kernel is about to take more.
 		unsent, unacked, err := SendQueue(a.fd)
-		if must(t, err); unsent >= mark && unsent+unacked+Unread(b.fd) == taken && !a.is(unix.POLLOUT, 50*time.Millisecond) {
+		if must(t, err); unsent >= mark && unsent+unacked+unread(b.fd) == taken && !a.is(unix.POLLOUT, 50*time.Millisecond) {
 			if unsent > mark+packets {
 				t.Errorf("%d unsent", unsent)
 			}
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d unsent, %d unacknowledged and %d unread of %d", unsent, unacked, Unread(b.fd), taken)
+			t.Fatalf("%d unsent, %d unacknowledged and %d unread of %d", unsent, unacked, unread(b.fd), taken)
 		}
 	}
 	if SetUnsentLowWater(-1, 1) == nil {
@@ -271,7 +259,7 @@ func TestSendQueue(t *testing.T) {
 		}
 		taken := a.fill()
 		unsent, unacked, err := SendQueue(a.fd)
-		if tcp := IsTCP(a.fd); err != nil || tcp && unsent+unacked+Unread(b.fd) != taken || !tcp && (unsent != 0 || unacked < taken) {
+		if tcp := IsTCP(a.fd); err != nil || tcp && unsent+unacked+unread(b.fd) != taken || !tcp && (unsent != 0 || unacked < taken) {
 			t.Errorf("%d unsent and %d unacknowledged of %d, error %v", unsent, unacked, taken, err)
 		}
 	})

@@ -15,6 +15,11 @@ type Acks struct {
 	Since time.Duration
 	// Outstanding reports that bytes in the kernel, sent or not, are not acknowledged.
 	Outstanding bool
+	// Unsent reports that some of these could not be sent, as while the other end's window is closed.
+	Unsent bool
+	// Unanswered reports that the kernel has sent bytes again that were not acknowledged, or has probed a
+	// closed window twice without an answer.
+	Unanswered bool
 }
 
 // Acked reads the state of a TCP socket. It returns false for a socket of another kind. It never
@@ -27,6 +32,8 @@ func Acked(fd int) (a Acks, ok bool) {
 	return Acks{
 		Since:       time.Duration(info.Last_ack_recv) * time.Millisecond,
 		Outstanding: info.Unacked > 0 || info.Notsent_bytes > 0,
+		Unsent:      info.Notsent_bytes > 0,
+		Unanswered:  info.Retransmits > 0 || info.Probes > 1,
 	}, true
 }
 
@@ -49,13 +56,21 @@ func readTCPInfo(fd int, info *unix.TCPInfo) bool {
 	return errno == 0
 }
 
-// Unread returns the number of received bytes that were not read yet; 0 when the kernel can't say.
-func Unread(fd int) int {
-	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
-	if err != nil {
-		return 0
-	}
-	return n
+// Unacked returns the bytes that the kernel holds for the peer, sent or not; 0 when it can't say. Of a unix socket it
+// counts its own bookkeeping too. It never blocks, and is a raw system call as [Send] is.
+//
+//go:noinline
+func Unacked(fd int) int {
+	var n int32
+	unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQ, uintptr(unsafe.Pointer(&n)))
+	return int(n)
+}
+
+// ioctlInt reads an int of C's. unix.IoctlGetInt reads one of Go's, of which the kernel writes 32 bits of 64:
+// on a big-endian machine those are the upper ones.
+func ioctlInt(fd int, request uint) (int, error) {
+	n, err := unix.IoctlGetUint32(fd, request)
+	return int(int32(n)), err
 }
 
 // siocOutQNSD is SIOCOUTQNSD (linux/sockios.h), which package unix does not have.
@@ -66,14 +81,14 @@ const siocOutQNSD = 0x894B
 // kernel's overhead. The two are not read at one moment. SendQueue never blocks.
 func SendQueue(fd int) (unsent, unacked int, err error) {
 	// The kernel may send between the two calls, so that the first number exceeds the second.
-	unsent, err = unix.IoctlGetInt(fd, siocOutQNSD)
+	unsent, err = ioctlInt(fd, siocOutQNSD)
 	if err == unix.EINVAL || err == unix.ENOTTY || err == unix.EOPNOTSUPP {
 		unsent, err = 0, nil // not TCP
 	}
 	if err != nil {
 		return 0, 0, os.NewSyscallError("ioctl SIOCOUTQNSD", err)
 	}
-	all, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	all, err := ioctlInt(fd, unix.SIOCOUTQ)
 	if err != nil {
 		return 0, 0, os.NewSyscallError("ioctl SIOCOUTQ", err)
 	}

@@ -47,23 +47,45 @@ func TestAcked(t *testing.T) {
 	}
 }
 
-// TestUnread: what came and was not read, in bytes.
-func TestUnread(t *testing.T) {
+// TestUnacked: what the kernel holds for the other end goes when that has it, or has read it.
+func TestUnacked(t *testing.T) {
 	t.Parallel()
 	families(t, func(t *testing.T, pair family) {
 		a, b := pair(t)
-		if n := Unread(a.fd); n != 0 {
+		if n := Unacked(a.fd); n != 0 {
 			t.Errorf("of nothing: %d", n)
 		}
-		b.send("abc")
-		a.await(unix.POLLIN)
-		if n := Unread(a.fd); n != 3 {
-			t.Errorf("%d, want 3", n)
+		taken := a.fill()
+		if n := Unacked(a.fd); n < taken-unread(b.fd) || n == 0 {
+			t.Errorf("%d of %d bytes, of which %d have come", n, taken, unread(b.fd))
+		}
+		for n := 0; n < taken; {
+			m, err := Recv(b.fd, make([]byte, 64<<10))
+			if err == ErrWouldBlock {
+				b.await(unix.POLLIN)
+				continue
+			}
+			must(t, err)
+			n += m
+		}
+		for deadline := time.Now().Add(5 * time.Second); Unacked(a.fd) > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d bytes are left", Unacked(a.fd))
+			}
 		}
 	})
-	if n := Unread(-1); n != 0 {
+	if n := Unacked(-1); n != 0 {
 		t.Errorf("of no descriptor: %d", n)
 	}
+}
+
+// unread returns the bytes that have come and were not read yet.
+func unread(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // BenchmarkAcked is to be held against BenchmarkPing: what asking the kernel saves.

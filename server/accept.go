@@ -31,10 +31,7 @@ type acceptor struct {
 	listener *netpoll.Listener
 	loop     *loop
 	done     chan struct{} // closed when it accepts no more
-	// userTimeout is set on each accepted socket, if the listener did not take it to pass it on:
-	// one of net.Listen is an MPTCP socket, which does not know the option.
-	userTimeout time.Duration
-	proxied     bool // each connection begins with a PROXY header
+	proxied  bool          // each connection begins with a PROXY header
 
 	again  atomic.Bool   // there may be more to accept, though no event will say so
 	missed atomic.Bool   // somebody came to accept while another one did
@@ -108,9 +105,6 @@ func (a *acceptor) one(l *loop) error {
 		return a.none(l, err)
 	}
 	l.stats.accepted.Add(1)
-	if a.userTimeout > 0 {
-		netpoll.SetUserTimeout(fd, a.userTimeout)
-	}
 	return a.srv.admit(fd, peer, a.proxied)
 }
 

@@ -53,6 +53,12 @@ type complaint struct {
 	why  atomic.Pointer[error]
 }
 
+// due reports whether the log is to say it now, in seconds, and notes that it does.
+func (c *complaint) due(now int64) bool {
+	said := c.said.Load()
+	return c.n.Load() > 0 && now-said >= int64(complainEvery/time.Second) && c.said.CompareAndSwap(said, now)
+}
+
 // complain tells the log who was turned away: one line a limit for all of them since the last, and the
 // next one not before complainEvery.
 func (s *Server) complain() {
@@ -60,10 +66,10 @@ func (s *Server) complain() {
 		return
 	}
 	now := time.Now().Unix()
+	s.badOrigins.log(s.log(), now)
 	for by := range s.complaints {
 		c := &s.complaints[by]
-		said := c.said.Load()
-		if c.n.Load() == 0 || now-said < int64(complainEvery/time.Second) || !c.said.CompareAndSwap(said, now) {
+		if !c.due(now) {
 			continue
 		}
 		attrs := []any{"bound", limitNames[by], "count", c.n.Swap(0)}
@@ -117,7 +123,7 @@ func (s *Server) letIn(c *Conn) (by limit, in bool) {
 		return limitAddress, false
 	case !c.shake():
 		return limitHandshakes, false
-	case !s.pace.take(time.Since(s.started)):
+	case !s.pace.take(time.Since(s.clock.start)):
 		return limitRate, false
 	}
 	return 0, true

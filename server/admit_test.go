@@ -153,7 +153,7 @@ func TestHandshakeLimit(t *testing.T) {
 		s.MaxHandshakes, s.Handler = 2, lifePlain
 		s.Handle("/ws", Options{})
 		verdict := make(chan error, 1)
-		s.Handle("/asked", Options{Authorize: func(*http.Request) error { return <-verdict }})
+		s.Handle("/asked", Options{Authorize: func(*http.Request) (Grant, error) { return Grant{}, <-verdict }})
 		addr := serve(t, s)
 		half := func(nth int) *peer {
 			t.Helper()

@@ -20,38 +20,38 @@ import (
 // what the peer is told.
 func TestAuthorize(t *testing.T) {
 	const secret = "the password is wrong"
-	login := &Denial{Status: http.StatusUnauthorized, Header: http.Header{"Www-Authenticate": {"Basic"}}, Reason: "who are you?"}
-	injected := &Denial{Status: 418, Reason: "no", Header: http.Header{
+	login := &Rejection{Status: http.StatusUnauthorized, Header: http.Header{"Www-Authenticate": {"Basic"}}, Body: "who are you?"}
+	injected := &Rejection{Status: 418, Body: "no", Header: http.Header{
 		"X-Evil": {"a\r\nSet-Cookie: b", "\x00c\n", "\td\x7f"}, "X\r\nSet-Cookie": {"e"}, "": {"f"}, "X Y": {"g"},
 		"connection": {"keep-alive"}, "Content-Length": {"1"}, "transfer-encoding": {"chunked"}, "Upgrade": {"websocket"}, "Trailer": {"X"}, "Date": {"never"},
 	}}
 	for name, c := range map[string]struct {
-		authorize func(*http.Request) error
+		authorize func(*http.Request) (Grant, error)
 		want      *refusal // nil lets it in
 		headers   map[string]string
 	}{
-		"allowed":            {func(r *http.Request) error { Remember(r, "whoever"); return nil }, nil, nil},
-		"denied":             {func(*http.Request) error { return errors.New(secret) }, errDenied, nil},
-		"denied by a Denial": {func(*http.Request) error { return login }, refused(401, "who are you?"), map[string]string{"Www-Authenticate": "Basic"}},
-		"denied by a wrapped Denial": {func(*http.Request) error { return fmt.Errorf("%s: %w", secret, login) }, refused(401, "who are you?"),
+		"allowed":               {func(r *http.Request) (Grant, error) { return Grant{Value: "whoever"}, nil }, nil, nil},
+		"denied":                {func(*http.Request) (Grant, error) { return Grant{}, errors.New(secret) }, errDenied, nil},
+		"denied by a Rejection": {func(*http.Request) (Grant, error) { return Grant{}, login }, refused(401, "who are you?"), map[string]string{"Www-Authenticate": "Basic"}},
+		"denied by a wrapped Rejection": {func(*http.Request) (Grant, error) { return Grant{}, fmt.Errorf("%s: %w", secret, login) }, refused(401, "who are you?"),
 			map[string]string{"Www-Authenticate": "Basic"}},
-		"denied by nothing": {func(*http.Request) error { return &Denial{} }, errDenied, nil},
-		"denied by less":    {func(*http.Request) error { return (*Denial)(nil) }, errDenied, nil},
-		"RFC 6455 4.2.2 redirect": {func(*http.Request) error {
-			return &Denial{Status: 302, Header: http.Header{"Location": {"/"}}, Reason: "there"}
+		"denied by nothing": {func(*http.Request) (Grant, error) { return Grant{}, &Rejection{} }, errDenied, nil},
+		"denied by less":    {func(*http.Request) (Grant, error) { return Grant{}, (*Rejection)(nil) }, errDenied, nil},
+		"RFC 6455 4.2.2 redirect": {func(*http.Request) (Grant, error) {
+			return Grant{}, &Rejection{Status: 302, Header: http.Header{"Location": {"/"}}, Body: "there"}
 		}, refused(302, "there"), map[string]string{"Location": "/"}},
-		"a status of 101":         {func(*http.Request) error { return &Denial{Status: 101, Reason: "no"} }, refused(403, "no"), nil},
-		"a status of 200":         {func(*http.Request) error { return &Denial{Status: 200, Reason: "no"} }, refused(403, "no"), nil},
-		"a status without a body": {func(*http.Request) error { return &Denial{Status: 304, Reason: "no"} }, refused(403, "no"), nil},
-		"a status of 600":         {func(*http.Request) error { return &Denial{Status: 600, Reason: "no"} }, refused(403, "no"), nil},
-		"a status of nobody":      {func(*http.Request) error { return &Denial{Status: 599, Reason: "no"} }, refused(599, "no"), nil},
-		"another type of body": {func(*http.Request) error {
-			return &Denial{Header: http.Header{"content-type": {"application/json"}}, Reason: "{}"}
+		"a status of 101":         {func(*http.Request) (Grant, error) { return Grant{}, &Rejection{Status: 101, Body: "no"} }, refused(403, "no"), nil},
+		"a status of 200":         {func(*http.Request) (Grant, error) { return Grant{}, &Rejection{Status: 200, Body: "no"} }, refused(403, "no"), nil},
+		"a status without a body": {func(*http.Request) (Grant, error) { return Grant{}, &Rejection{Status: 304, Body: "no"} }, refused(403, "no"), nil},
+		"a status of 600":         {func(*http.Request) (Grant, error) { return Grant{}, &Rejection{Status: 600, Body: "no"} }, refused(403, "no"), nil},
+		"a status of nobody":      {func(*http.Request) (Grant, error) { return Grant{}, &Rejection{Status: 599, Body: "no"} }, refused(599, "no"), nil},
+		"another type of body": {func(*http.Request) (Grant, error) {
+			return Grant{}, &Rejection{Header: http.Header{"content-type": {"application/json"}}, Body: "{}"}
 		}, refused(403, "{}"), map[string]string{"Content-Type": "application/json"}},
-		"headers that are none": {func(*http.Request) error { return injected }, refused(418, "no"),
+		"headers that are none": {func(*http.Request) (Grant, error) { return Grant{}, injected }, refused(418, "no"),
 			map[string]string{"X-Evil": "a  Set-Cookie: b", "Set-Cookie": "", "Trailer": "", "Content-Type": "text/plain; charset=utf-8"}},
-		"panic":  {func(*http.Request) error { panic(secret) }, errFailed, nil},
-		"Goexit": {func(*http.Request) error { runtime.Goexit(); return nil }, errFailed, nil},
+		"panic":  {func(*http.Request) (Grant, error) { panic(secret) }, errFailed, nil},
+		"Goexit": {func(*http.Request) (Grant, error) { runtime.Goexit(); return Grant{}, nil }, errFailed, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onPollers(t, func(t *testing.T, s *Server) {
@@ -105,7 +105,7 @@ func TestAuthorizeRequest(t *testing.T) {
 		s.Handler = lifePlain
 		s.HandshakeTimeout = time.Hour
 		seen := make(chan error, 1)
-		s.Handle("/a b", Options{Authorize: func(r *http.Request) error {
+		s.Handle("/a b", Options{Authorize: func(r *http.Request) (Grant, error) {
 			cookie, err := r.Cookie("session")
 			deadline, ends := r.Context().Deadline()
 			switch {
@@ -118,7 +118,7 @@ func TestAuthorizeRequest(t *testing.T) {
 				err = fmt.Errorf("the context ends at %v", deadline)
 			}
 			seen <- err
-			return nil
+			return Grant{}, nil
 		}})
 		addr := serve(t, s)
 		for _, later := range []bool{false, true} {
@@ -148,10 +148,10 @@ func (g *gate) open() {
 	}
 }
 
-func (g *gate) authorize(*http.Request) error {
+func (g *gate) authorize(*http.Request) (Grant, error) {
 	g.entered <- struct{}{}
 	<-g.leave
-	return nil
+	return Grant{}, nil
 }
 
 // TestAuthorizeKeeps: what comes behind the head while Authorize has not answered is kept within the
@@ -198,7 +198,7 @@ func TestAuthorizeKeeps(t *testing.T) {
 func TestAuthorizeNoRoom(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		s.InboundBudget = 1000
-		s.Handle("/ws", Options{Authorize: func(*http.Request) error { t.Error("it is asked"); return nil }})
+		s.Handle("/ws", Options{Authorize: func(*http.Request) (Grant, error) { t.Error("it is asked"); return Grant{}, nil }})
 		p := dial(t, serve(t, s))
 		p.send(upgradeTo("/ws", "X: "+strings.Repeat("x", 1000)))
 		p.wantRefusal(errNoRoom, nil)
@@ -214,8 +214,8 @@ func TestAuthorizeSlow(t *testing.T) {
 		s.Workers = 1
 		g := newGate()
 		never := func(*Conn, *Request) { t.Error("it is opened") }
-		s.Handle("/patient", Options{OnOpen: never, Authorize: func(r *http.Request) error { <-r.Context().Done(); return context.Cause(r.Context()) }})
-		s.Handle("/late", Options{OnOpen: never, Authorize: func(r *http.Request) error { <-r.Context().Done(); return nil }})
+		s.Handle("/patient", Options{OnOpen: never, Authorize: func(r *http.Request) (Grant, error) { <-r.Context().Done(); return Grant{}, context.Cause(r.Context()) }})
+		s.Handle("/late", Options{OnOpen: never, Authorize: func(r *http.Request) (Grant, error) { <-r.Context().Done(); return Grant{}, nil }})
 		s.Handle("/stubborn", Options{OnOpen: never, Authorize: g.authorize})
 		addr := g.guards(t, s)
 		for _, path := range []string{"/patient", "/late", "/stubborn"} {
@@ -245,7 +245,7 @@ func TestAuthorizePeerGone(t *testing.T) {
 			onPollers(t, func(t *testing.T, s *Server) {
 				g := newGate()
 				j := newJournal()
-				s.Handle("/ws", j.keep(Options{Authorize: func(r *http.Request) error { g.authorize(r); return answer }}))
+				s.Handle("/ws", j.keep(Options{Authorize: func(r *http.Request) (Grant, error) { g.authorize(r); return Grant{}, answer }}))
 				addr := g.guards(t, s)
 				for i := range 6 {
 					p := dial(t, addr)
@@ -276,6 +276,133 @@ func TestAuthorizePeerGone(t *testing.T) {
 	}
 }
 
+// TestAuthorizeClientLeaves: the end of the client's stream, in order or by a reset, ends the context of Authorize by each of the doors, and
+// whatever Authorize answers then, the connection is never opened.
+func TestAuthorizeClientLeaves(t *testing.T) {
+	for name, answer := range map[string]error{"granted": nil, "rejected": errors.New("no")} {
+		for reset, end := range map[bool]string{false: "in order", true: "by a reset"} {
+			for behind, bytes := range map[string][]byte{"nothing": nil, "frames": cat(frame(ws.OpText, "early"), fragment(ws.OpText, false, "half"))} {
+				t.Run(name+", "+end+", behind the head "+behind, func(t *testing.T) {
+					onPollers(t, func(t *testing.T, s *Server) {
+						s.HandshakeTimeout = time.Hour
+						j := newJournal()
+						entered, ended := make(chan bool, 1), make(chan error, 1)
+						ep := s.Handle("/ws", j.keep(Options{Authorize: func(r *http.Request) (Grant, error) {
+							entered <- true
+							<-r.Context().Done()
+							ended <- r.Context().Err()
+							return Grant{Value: 1, Header: http.Header{"X": {"y"}}}, answer
+						}}))
+						for _, d := range doorsTo(t, s, ep) {
+							p := d.dial(t)
+							p.send(upgradeTo("/ws"), bytes)
+							receive(t, d.name+": the question", entered)
+							p.hangUp(reset)
+							if err := receive(t, d.name+": the end of the context", ended); err != context.Canceled {
+								t.Errorf("%s: the context ended by %v", d.name, err)
+							}
+							await(t, d.name+": the connection is gone", func() bool { return s.Stats().Conns == 0 })
+						}
+						if st := s.Stats(); len(j) > 0 || st.Handshakes > 0 || st.Closed > 0 {
+							t.Errorf("%d events, %d refused, %d closed", len(j), st.Handshakes, st.Closed)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// TestAuthorizeHalfClose: a client that ends its side behind the head, in the same segment or another, is one that left.
+func TestAuthorizeHalfClose(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		s.HandshakeTimeout = time.Hour
+		j := newJournal()
+		s.Handle("/ws", j.keep(Options{Authorize: func(r *http.Request) (Grant, error) { <-r.Context().Done(); return Grant{}, nil }}))
+		addr := serve(t, s)
+		for range 20 {
+			p := dial(t, addr)
+			p.send(upgradeTo("/ws"), frame(ws.OpText, "early"))
+			must(t, p.conn.CloseWrite())
+			p.wantEnd()
+		}
+		await(t, "none is left", func() bool { return s.Stats().Conns == 0 })
+		if st := s.Stats(); len(j) > 0 || st.Abandoned != 20 {
+			t.Errorf("%d events, %d abandoned", len(j), st.Abandoned)
+		}
+	})
+}
+
+// TestAuthorizeFreesPlaces: clients that leave, while they are asked about or wait for it, make room at once for one that stays.
+func TestAuthorizeFreesPlaces(t *testing.T) {
+	for reset, end := range map[bool]string{false: "in order", true: "by a reset"} {
+		t.Run(end, func(t *testing.T) {
+			onPollers(t, func(t *testing.T, s *Server) {
+				const many = 40
+				s.Workers, s.MaxHandshakes, s.HandshakeTimeout = 4, many+1, time.Hour
+				j := newJournal()
+				entered := make(chan bool, many)
+				s.Handle("/ws", j.keep(Options{OnMessage: echo, Authorize: func(r *http.Request) (Grant, error) {
+					if r.URL.RawQuery == "stays" {
+						return Grant{}, nil
+					}
+					entered <- true
+					<-r.Context().Done()
+					return Grant{}, nil
+				}}))
+				addr := serve(t, s)
+				var leave []*peer
+				for range many {
+					p := dial(t, addr)
+					p.send(upgradeTo("/ws"), frame(ws.OpText, "early"))
+					leave = append(leave, p)
+				}
+				await(t, "all wait", func() bool {
+					st := s.Stats()
+					return st.Authorizing.Running == 4 && st.Authorizing.Waiting == many-4
+				})
+				stays := dial(t, addr)
+				stays.send(upgradeTo("/ws?stays"), frame(ws.OpText, "early"))
+				await(t, "it waits too", func() bool { return s.Stats().Authorizing.Waiting == many-3 })
+				for _, p := range leave {
+					p.hangUp(reset)
+				}
+				stays.upgraded()
+				stays.want(ws.OpText, "early")
+				await(t, "the others are gone", func() bool { st := s.Stats(); return st.Conns == 1 && st.Handshaking == 0 })
+				j.want(t, "open")
+				j.want(t, "message")
+				if len(j) > 0 {
+					t.Errorf("%d more events", len(j))
+				}
+			})
+		})
+	}
+}
+
+// TestAuthorizeStubborn: one that does not heed its context keeps its worker, and its connection is not opened either.
+func TestAuthorizeStubborn(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		s.HandshakeTimeout = time.Hour
+		g := newGate()
+		j := newJournal()
+		s.Handle("/ws", j.keep(Options{Authorize: g.authorize}))
+		addr := g.guards(t, s)
+		for _, reset := range []bool{false, true} {
+			p := dial(t, addr)
+			p.send(upgradeTo("/ws"), frame(ws.OpText, "early"))
+			receive(t, "the question", g.entered)
+			p.hangUp(reset)
+		}
+		await(t, "their places among the handshakes are free", func() bool { return s.Stats().Handshaking == 0 })
+		g.open()
+		await(t, "none is left", func() bool { return s.Stats().Conns == 0 })
+		if len(j) > 0 {
+			t.Errorf("%d events", len(j))
+		}
+	})
+}
+
 // TestAuthorizeShutdown: Shutdown tells those who wait, and their Authorize by its context. Close
 // tells nobody.
 func TestAuthorizeShutdown(t *testing.T) {
@@ -286,7 +413,7 @@ func TestAuthorizeShutdown(t *testing.T) {
 				entered := make(chan struct{}, 2)
 				s.Handle("/ws", Options{
 					OnOpen:    func(*Conn, *Request) { t.Error("it is opened") },
-					Authorize: func(r *http.Request) error { entered <- struct{}{}; <-r.Context().Done(); return nil },
+					Authorize: func(r *http.Request) (Grant, error) { entered <- struct{}{}; <-r.Context().Done(); return Grant{}, nil },
 				})
 				addr := serve(t, s)
 				one, two := dial(t, addr), dial(t, addr)
@@ -320,7 +447,7 @@ func TestAuthorizeShutdown(t *testing.T) {
 func TestAuthorizeShutdownInside(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		done := make(chan error, 1)
-		s.Handle("/ws", Options{Authorize: func(r *http.Request) error { done <- s.Shutdown(context.Background()); return nil }})
+		s.Handle("/ws", Options{Authorize: func(r *http.Request) (Grant, error) { done <- s.Shutdown(context.Background()); return Grant{}, nil }})
 		p := dial(t, serve(t, s))
 		p.send(upgradeTo("/ws"))
 		must(t, receive(t, "the end of Shutdown", done))
@@ -362,7 +489,7 @@ func TestInvariant6Authorize(t *testing.T) {
 			receive(t, "a tick", ticks)
 		}
 		close(enough)
-		slow.slow.mark(s.now()) // its handlers have a lane of their own
+		slow.slow.mark(s.now(), slowFor) // its handlers have a lane of their own
 		free.send(frame(ws.OpText, "free"))
 		free.want(ws.OpText, "free")
 		free.send(closeFrame(1000, ""))
@@ -378,19 +505,6 @@ func TestInvariant6Authorize(t *testing.T) {
 	})
 }
 
-// TestRememberElsewhere: with a request that no Authorize has, Remember is a mistake.
-func TestRememberElsewhere(t *testing.T) {
-	t.Parallel()
-	defer func() {
-		if recover() == nil {
-			t.Error("it remembers, and nobody will ask for it")
-		}
-	}()
-	r, err := http.NewRequest("GET", "/", nil)
-	must(t, err)
-	Remember(r, 1)
-}
-
 // TestAuthorizeForgets: handshakes whose time is over while all workers are held up leave nothing in the
 // queue behind them, however many they are.
 func TestAuthorizeForgets(t *testing.T) {
@@ -398,7 +512,7 @@ func TestAuthorizeForgets(t *testing.T) {
 		s.Workers, s.HandshakeTimeout = 1, 50*time.Millisecond
 		leave := make(chan struct{})
 		defer close(leave)
-		s.Handle("/", Options{Authorize: func(*http.Request) error { <-leave; return nil }})
+		s.Handle("/", Options{Authorize: func(*http.Request) (Grant, error) { <-leave; return Grant{}, nil }})
 		addr := serve(t, s)
 		asked := false
 		for !asked {
@@ -418,7 +532,7 @@ func TestAuthorizeForgets(t *testing.T) {
 		l := &s.pool.questions
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if n := len(l.queue); n > forgetFrom {
+		if n := l.queue.len(); n > forgetFrom {
 			t.Errorf("%d wait, and nobody is there", n)
 		}
 	})

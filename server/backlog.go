@@ -1,7 +1,10 @@
 package server
 
 import (
+	"slices"
 	"sync"
+
+	"github.com/gobwas/ws"
 
 	"github.com/stillpool/stillpool/server/wheel"
 )
@@ -24,6 +27,7 @@ type backlog struct {
 	first    int // of segments that waits; those before it are empty
 	off      int // of the first segment, how much is sent
 	held     int // bytes that wait, and segmentCost for each segment
+	own      int // of held, what segments of the connection's own OnMessage hold
 
 	// since is when the byte that waits longest was queued, or one that was dropped before it: what is
 	// dropped makes a peer no quicker. It holds while aging.
@@ -32,6 +36,10 @@ type backlog struct {
 
 	ping   []byte // payload of the last ping that came meanwhile, if pinged
 	pinged bool
+
+	answering bool       // what is put next is queued by the connection's own OnMessage
+	pace      pace       // of the peer, while the connection has stWriting
+	look      wheel.Time // when it is looked at next
 
 	rank rank // among those for which much waits
 }
@@ -42,6 +50,7 @@ type segment struct {
 	at     wheel.Time // when its first byte was queued
 	kind   segmentKind
 	owned  bool    // data may be appended to; otherwise it is somebody else's too, or ends with a message
+	own    bool    // queued by the connection's own OnMessage
 	region *region // that data lies in, if it is large
 }
 
@@ -53,6 +62,7 @@ const (
 	rest                        // of one frame, whose beginning is sent or in the segment before
 	message                     // one frame, as frames, that may be dropped
 	farewell                    // the close frame
+	pong                        // a pong
 )
 
 // lease says for how long the bytes of a body stay as they are: while the call lasts, for ever, or
@@ -91,8 +101,9 @@ func (b *backlog) append(s segment) {
 	if !b.aging {
 		b.since, b.aging = s.at, true
 	}
+	s.own = b.answering
 	b.segments = append(b.segments, s)
-	b.held += len(s.data) + segmentCost
+	b.count(&s, len(s.data)+segmentCost)
 }
 
 // add queues a copy of two pieces. Small ones are gathered, so that a queue of many small frames
@@ -108,7 +119,15 @@ func (b *backlog) add(head, body []byte, kind segmentKind, now wheel.Time) {
 		s = &b.segments[len(b.segments)-1]
 	}
 	s.data = append(append(s.data, head...), body...)
-	b.held += size
+	b.count(s, size)
+}
+
+// count adds n bytes of a segment to what waits, or takes them off.
+func (b *backlog) count(s *segment, n int) {
+	b.held += n
+	if s.own {
+		b.own += n
+	}
 }
 
 // newSegment is an empty one with room for size bytes.
@@ -131,7 +150,7 @@ func (b *backlog) last(size int, now wheel.Time) *segment {
 		return nil
 	}
 	s := &b.segments[len(b.segments)-1]
-	if !s.owned || len(s.data)+size > joinTo || now-s.at > joinFor {
+	if !s.owned || s.own != b.answering || len(s.data)+size > joinTo || now-s.at > joinFor {
 		return nil
 	}
 	return s
@@ -147,21 +166,22 @@ func (b *backlog) sent(n int) {
 	if n == 0 {
 		return
 	}
-	b.held -= n
-	n += b.off
 	live := b.live()
+	b.count(&live[0], b.off) // as if nothing of it were sent
+	n += b.off
 	done := 0
 	for done < len(live) && n >= len(live[done].data) {
 		n -= len(live[done].data)
+		b.count(&live[done], -len(live[done].data)-segmentCost)
 		live[done].region.release()
 		done++
 	}
 	b.off = n
 	if b.aging = done < len(live); b.aging {
+		b.count(&live[done], -n)
 		b.since = live[done].at
 		live[done].region.consumed(live[done].data[n:])
 	}
-	b.held -= done * segmentCost
 	b.pass(done)
 }
 
@@ -176,9 +196,35 @@ func (b *backlog) pass(n int) {
 	}
 }
 
-// vectors fills dst, up to its capacity, with what is to be sent next.
+// placePong queues the pong before all else, in the place of older ones. No frame must have begun.
+func (b *backlog) placePong() {
+	b.dropPongs()
+	if b.off > 0 { // between two frames of a segment
+		s := &b.live()[0]
+		s.data, b.off = s.data[b.off:], 0
+	}
+	s := segment{data: appendFrame(nil, ws.OpPong, b.ping), at: b.since, kind: pong}
+	b.held += len(s.data) + segmentCost
+	b.pinged = false
+	if b.first == 0 {
+		b.segments = slices.Insert(b.segments, 0, s)
+		return
+	}
+	b.first--
+	b.segments[b.first] = s
+}
+
+// vectors fills dst, up to its capacity, with what is to be sent next: of a frame that has begun the rest and no
+// more, if a pong is to follow it.
 func (b *backlog) vectors(dst [][]byte) [][]byte {
 	off := b.off
+	if b.pinged && b.inFrame() {
+		n, end := b.begun()
+		if n == 2 {
+			dst, off = append(dst, b.live()[0].data[off:]), 0
+		}
+		return append(dst, b.live()[n-1].data[off:end])
+	}
 	for _, s := range b.live() {
 		if len(dst) == cap(dst) {
 			break

@@ -25,6 +25,7 @@ type naiveFrame struct {
 	data  []byte
 	at    wheel.Time
 	begun bool
+	own   bool // queued by the connection's own OnMessage
 	kind  segmentKind
 	cost  int // of its segments, if it has its own
 }
@@ -76,6 +77,12 @@ func (n *naiveBacklog) cut() {
 	n.frames = slices.DeleteFunc(n.frames, func(f naiveFrame) bool { return !f.begun && f.kind != farewell })
 }
 
+// placePong is what backlog.placePong should do.
+func (n *naiveBacklog) placePong(frame []byte) {
+	old := func(f naiveFrame) bool { return f.kind == pong && !f.begun }
+	n.frames = slices.Insert(slices.DeleteFunc(n.frames, old), 0, naiveFrame{data: frame, at: n.since, kind: pong})
+}
+
 func (n *naiveBacklog) bytes() (all []byte) {
 	for _, f := range n.frames {
 		all = append(all, f.data...)
@@ -90,7 +97,20 @@ func (n *naiveBacklog) compare(b *backlog) error {
 		all = append(all, v...)
 	}
 	want := n.bytes()
+	own, wantOwn := b.own, 0
+	for _, s := range b.live() {
+		if s.own {
+			own -= segmentCost
+		}
+	}
+	for _, f := range n.frames {
+		if f.own {
+			wantOwn += len(f.data)
+		}
+	}
 	switch {
+	case own != wantOwn:
+		return fmt.Errorf("%d bytes are the connection's own, want %d", own, wantOwn)
 	case !bytes.Equal(all, want):
 		return fmt.Errorf("holds %d bytes, want %d, or others", len(all), len(want))
 	case b.bytes() != len(want):
@@ -143,6 +163,8 @@ func backlogTape(tape []byte) error {
 		if apart && l.holds(len(body)) {
 			f.cost = frameCost
 		}
+		b.answering = size%3 == 0
+		f.own = b.answering
 		naive.add(f)
 		b.put(head, body, l, kind, now)
 	}
@@ -150,7 +172,7 @@ func backlogTape(tape []byte) error {
 		op, x, y := tape[0], int(tape[1]), int(tape[2])
 		tape = tape[3:]
 		before, dropped, want := b.held, 0, 0
-		switch op % 12 {
+		switch op % 13 {
 		case 0: // small ones
 			put(x%15+y, x%2 == 0, lease{}, frames)
 		case 1: // a large one
@@ -186,6 +208,13 @@ func backlogTape(tape []byte) error {
 			dropped = b.cut()
 			want = before - b.held
 			naive.cut()
+		case 12:
+			if b.ping, b.pinged = bytes.Repeat([]byte{byte(x)}, y%126), true; b.empty() || b.inFrame() {
+				b.pinged = false
+				continue
+			}
+			b.placePong()
+			naive.placePong(appendFrame(nil, ws.OpPong, b.ping))
 		}
 		if dropped != want {
 			return fmt.Errorf("after step %d, %d %d %d: dropped %d, want %d", step, op, x, y, dropped, want)
@@ -279,6 +308,39 @@ func TestBacklogRecycled(t *testing.T) {
 	for i, s := range b.segments[:cap(b.segments)] {
 		if s.data != nil {
 			t.Errorf("segment %d is kept alive", i)
+		}
+	}
+}
+
+// TestBacklogPongWaitsForTheFrame: of a frame that has begun no more than its rest is sent before a pong that waits.
+func TestBacklogPongWaitsForTheFrame(t *testing.T) {
+	t.Parallel()
+	for name, put := range map[string]func(b *backlog, body []byte){
+		"of several in a segment": func(b *backlog, body []byte) { b.add(appendHeader(nil, ws.OpBinary, len(body)), body, frames, 0) },
+		"that is shared": func(b *backlog, body []byte) {
+			b.put(appendHeader(nil, ws.OpBinary, len(body)), body, lease{forever: true}, frames, 0)
+		},
+	} {
+		for _, begun := range []int{0, 1, 3, 500, 1003, 1004, 1005} { // bytes, of frames of 1,004
+			b := new(backlog)
+			for range 3 {
+				put(b, make([]byte, 1000))
+			}
+			b.sent(begun)
+			b.ping, b.pinged = []byte("p"), true
+			if rest := 1004 - begun%1004; b.inFrame() {
+				if n := len(bytes.Join(b.vectors(make([][]byte, 0, 16)), nil)); n != rest {
+					t.Errorf("%s, %d bytes are sent: %d follow, want %d", name, begun, n, rest)
+				}
+				b.sent(rest)
+			} else if begun%1004 != 0 {
+				t.Errorf("%s, %d bytes are sent: no frame has begun", name, begun)
+			}
+			b.placePong()
+			all := bytes.Join(b.vectors(make([][]byte, 0, 16)), nil)
+			if want := appendFrame(nil, ws.OpPong, []byte("p")); !bytes.HasPrefix(all, want) || (len(all)-len(want))%1004 != 0 {
+				t.Errorf("%s, %d bytes are sent: %d follow, and no pong is first", name, begun, len(all))
+			}
 		}
 	}
 }

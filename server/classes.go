@@ -45,6 +45,29 @@ func (r RefusalReason) String() string {
 	return names[0]
 }
 
+// OffloadReason is why the handlers of an endpoint went to the pool, for Stats.
+type OffloadReason uint8
+
+// The reasons.
+const (
+	OffloadStillRunning OffloadReason = iota // a handler had not returned 20 ms after its loop was replaced
+	OffloadSecondOut                         // a second one was out: its loop was replaced, and it had not returned
+	OffloadCPU                               // while a handler held its loop, the loop's thread computed
+	OffloadKept                              // on the pool they were slow again, so they stay there
+
+	// OffloadReasons is how many there are.
+	OffloadReasons = int(iota)
+)
+
+// String names the reason.
+func (r OffloadReason) String() string {
+	names := [OffloadReasons]string{"still_running", "second_out", "cpu", "kept"}
+	if int(r) < len(names) {
+		return names[r]
+	}
+	return "unknown"
+}
+
 // CodeClass is a close code, or the range of codes that it counts among in Stats.
 type CodeClass uint8
 

@@ -173,7 +173,7 @@ func (r *clause) live(t *testing.T, s *clauseServer, ep *Endpoint) {
 		i := rand.IntN(len(stream))
 		run(fmt.Sprintf("split at %d", i), head, stream[:i], stream[i:])
 	}
-	ep.slow.mark(s.now())
+	ep.slow.mark(s.now(), slowFor)
 	run("from the pool", head, stream)
 }
 

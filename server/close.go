@@ -6,7 +6,6 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/stillpool/stillpool/netpoll"
-	"github.com/stillpool/stillpool/server/wheel"
 )
 
 // This file ends connections. What changes the stage wants the connection's lock held; finish and
@@ -57,7 +56,7 @@ type Closing struct {
 func (c *Conn) conclude(why Closing) {
 	if x := c.extra(); x.end == nil {
 		c.countClosing()
-		x.end = &why
+		x.end = &ending{Closing: why}
 		c.shaken()
 		c.parted()
 	}
@@ -92,17 +91,13 @@ func (c *Conn) startClose(why Closing) error {
 // sayClose sends a close frame, behind what is queued. Section 5.5.1: nothing is sent after it.
 func (c *Conn) sayClose(code Code, reason string) {
 	var buf [maxControl + 2]byte
+	held := c.inKernel()
 	c.say(appendClose(buf[:0], code, reason), farewell)
 	c.state |= stCloseSent
 	c.state &^= stTickOwed
+	c.resumeReading()
 	c.setInterval(0)
-	c.stageEnds(c.loop.srv.closeTimeout())
-}
-
-// stageEnds sets the time at which the present stage is over.
-func (c *Conn) stageEnds(after wheel.Time) {
-	c.at = c.loop.srv.now() + after
-	c.placeSooner()
+	c.beginEnding(c.loop.srv.closeTimeout(), held)
 }
 
 // peerClosed takes the peer's close frame and answers it, unless it is an answer itself.
@@ -117,9 +112,20 @@ func (c *Conn) peerClosed(w *worker, payload []byte) {
 	c.state |= stCloseTaken
 	if !c.state.has(stCloseSent | stDead) {
 		c.conclude(Closing{Cause: PeerClosed, Code: code, Reason: reason})
+		c.dropQueued()
 		c.sayClose(code, "") // section 5.5.1: "typically echos the status code it received"
 	}
 	w.stage = c.state
+}
+
+// dropQueued drops what waits for a peer that has closed. Section 5.5.1: the answer to a close frame "MAY" wait
+// "until its current message is sent". What only the cork keeps goes out first, as far as the kernel takes it. c.mu must be
+// held.
+func (c *Conn) dropQueued() {
+	c.flush()
+	if c.out != nil {
+		c.cut()
+	}
 }
 
 // fail ends the connection over what the peer sent (section 7.1.7): it is told why, and nothing
@@ -149,15 +155,16 @@ func (c *Conn) lastWords() {
 	if c.out == nil {
 		c.wordsSaid()
 	} else {
-		c.stageEnds(c.loop.srv.closeTimeout())
+		c.beginEnding(c.loop.srv.closeTimeout(), c.inKernel())
 	}
 }
 
 // wordsSaid runs when nothing waits to be sent any more.
 func (c *Conn) wordsSaid() {
 	if c.state.has(stLinger) && !c.state.has(stDead|stGone) {
+		held := c.inKernel()
 		c.closeWrite()
-		c.stageEnds(wheel.Time(lingerTime.Milliseconds()))
+		c.beginEnding(ticksOf(lingerTime), held)
 	}
 	c.nudge()
 }
@@ -232,13 +239,13 @@ func (c *Conn) pong(payload []byte) {
 	var buf [maxControl + 2]byte
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// Section 5.5.3: pings that came before the last one need no pong. While the peer has something
-	// to read, only the last is kept, so a flood of them takes no memory.
+	// Section 5.5.3: pings that came before the last one need no pong. While something waits, only the pong of the
+	// last one does, so that a flood of pings takes no memory.
 	if c.waits() {
 		c.out.ping, c.out.pinged = append(c.out.ping[:0], payload...), true
 		return
 	}
-	c.control(appendFrame(buf[:0], ws.OpPong, payload))
+	c.say(appendFrame(buf[:0], ws.OpPong, payload), pong)
 }
 
 // finish takes the connection apart, and tells whether the close event is now to be delivered.
@@ -281,7 +288,7 @@ func (c *Conn) takeEnd(w *worker) task {
 
 // end delivers the close event, the last of all.
 func (c *Conn) end(w *worker) {
-	c.callClose(w, *c.ext.end)
+	c.callClose(w, c.ext.end.Closing)
 	c.leave()
 }
 

@@ -142,7 +142,7 @@ func TestCompressedFromPool(t *testing.T) {
 			said = append(said, text)
 			stream = append(stream, p.compressed(Text, text)...)
 		}
-		ep.slow.mark(s.now())
+		ep.slow.mark(s.now(), slowFor)
 		go p.conn.Write(stream)
 		for i, text := range said {
 			if got, _, _ := p.hear(); got != text {
@@ -285,7 +285,7 @@ func TestBomb(t *testing.T) {
 			for _, ep := range []*Endpoint{small, large} {
 				for _, size := range []int{ep.opts.MaxMessage + 1, limit + 1, 1 << 20} {
 					if slow {
-						ep.slow.mark(s.now())
+						ep.slow.mark(s.now(), slowFor)
 					}
 					p := openDeflating(t, addr, ep.path)
 					j.want(t, "open")
@@ -498,8 +498,8 @@ func TestLaneTakesTurns(t *testing.T) {
 	t.Parallel()
 	l := &lane{}
 	conn := func(id uint64) job { return job{conn: &Conn{id: id}} }
-	l.large = jobs{conn(101), conn(102), conn(103)}
-	l.queue = jobs{conn(1), conn(2), conn(3), conn(4), conn(5)}
+	l.large.list = []job{conn(101), conn(102), conn(103)}
+	l.queue.list = []job{conn(1), conn(2), conn(3), conn(4), conn(5)}
 	var order []uint64
 	for {
 		j, ok := l.take(true)

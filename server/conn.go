@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/netip"
 	"sync"
 	"time"
@@ -37,24 +38,30 @@ type Conn struct {
 	// the close. Guarded by mu.
 	at    wheel.Time
 	heard wheel.Time // when bytes last came; guarded by mu
-	began wheel.Time // when what is half received (stHalf) did; guarded by mu
+	began wheel.Time // when what is half received (stHalf) did, or what is sent (stSent); guarded by mu
 	alive wheel.Time // see keepalive.go; guarded by mu
 
 	deflate deflation // as agreed at the upgrade; then never changed
 
 	port  uint16 // of the client, with ip; changed only before the upgrade
-	share uint16 // of the drain's time, in 65,536ths, until goodbye is said (stParting); guarded by mu
+	share uint16 // of the drain's time, in 65,536ths, while a close is scheduled; otherwise 0; guarded by mu
 	ip    [16]byte
 }
 
 // extra is what few connections have.
 type extra struct {
 	value any
-	sub   *string         // one of Options.Subprotocols
+	sub   *string         // as Endpoint.subprotocol keeps it
 	peer  *netip.AddrPort // of the socket, if that is a proxy's
 	// windows are of a connection whose compression keeps some; then never changed.
 	windows *windows
-	end     *Closing // why the connection ends, once that is known
+	end     *ending // why the connection ends, once that is known
+}
+
+// ending is how a connection ends.
+type ending struct {
+	Closing
+	pace pace // of the peer, until its end
 }
 
 // inbound is what is kept of a connection's input between two reads.
@@ -65,6 +72,8 @@ type inbound struct {
 	parked    parked // an event that waits for a worker
 	// lingered counts what was read and dropped after the last words.
 	lingered int
+	// leave ends the context of Authorize, while that runs (stAsking); guarded by Conn.mu.
+	leave context.CancelFunc
 }
 
 // parked is an event that could not be delivered where it was found.
@@ -106,10 +115,12 @@ const (
 	stHalf     // a message or frame is half received
 	stCork     // sends gather until the end of the read
 	stWriting  // the poller is asked for writability
-	stParting  // is told goodbye at its share of the drain's time
 	stTicks    // its interval counts in loop.grid
 	stPinged   // a ping went out, and nothing came since
 	stAnswered // what came since is not looked at yet
+	stAnswers  // OnMessage runs: what is queued now counts towards the pause of reading
+	stPaused   // control frames are read, messages are not, see pause.go
+	stSent     // bytes were sent, see progress.go
 
 	// What the connection counts for at the limits of admit.go.
 	stTold    // is there only to be told that it can't be
@@ -128,7 +139,7 @@ func (c *Conn) Endpoint() *Endpoint { return c.ep }
 
 // RemoteAddr is the client's address and port, also after the close: the peer's or, if that is a proxy
 // whose word counts ([Server.TrustedProxies], [ProxyProtocol]), those that it says; a port that it does
-// not say is 0. It is the zero AddrPort for a unix socket.
+// not say is 0. It is the zero AddrPort for a unix socket, and for a client whose address the proxy does not say.
 func (c *Conn) RemoteAddr() netip.AddrPort {
 	if c.port == 0 && c.ip == [16]byte{} {
 		return netip.AddrPort{}

@@ -27,6 +27,7 @@ type counters struct {
 	open, closing              atomic.Int64                  // now: connections, see countOpen and countClosing
 	badInput, panics           atomic.Uint64
 	deposed                    atomic.Uint64
+	readPauses                 atomic.Uint64
 	lag                        histogram
 }
 

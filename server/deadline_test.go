@@ -105,7 +105,7 @@ func TestMessageTimeoutOfThePeerOnly(t *testing.T) {
 		for _, ep := range []*Endpoint{loop, pool} {
 			p := open(t, addr, ep.path)
 			if ep == pool {
-				pool.slow.mark(s.now())
+				pool.slow.mark(s.now(), slowFor)
 			}
 			p.send(fragment(ws.OpText, false, "x"))
 			p.send(cat(cont(true, "y"), second[:5]))

@@ -22,6 +22,10 @@ func (c *Conn) frames(w *worker, p []byte, own bool) {
 			w.yield = true
 			break
 		}
+		if w.stage.has(stPaused) && d.dataNext(p) {
+			w.yield = true // what is left is read when the peer has read
+			break
+		}
 		u, rest, err := d.next(p)
 		if err != nil {
 			c.fail(w, err)
@@ -67,6 +71,7 @@ func (c *Conn) noteHalf(w *worker, d *decoder, fresh bool) {
 	defer c.mu.Unlock()
 	if c.state &^= stHalf; half {
 		c.state |= stHalf
+		c.state &^= stSent // for which began is, too
 		c.began = c.loop.srv.now()
 		c.placeSooner()
 	}
@@ -184,10 +189,17 @@ func (c *Conn) message(w *worker, d *decoder, u unit) (waits bool) {
 
 // handle gives a message to its handler.
 func (c *Conn) handle(w *worker, m Message) {
-	if c.ep.opts.OnMessage != nil {
-		c.callMessage(w, m)
-		w.stage = c.snapshot()
+	if c.ep.opts.OnMessage == nil {
+		return
 	}
+	c.mu.Lock()
+	c.state |= stAnswers
+	c.mu.Unlock()
+	c.callMessage(w, m)
+	c.mu.Lock()
+	c.state &^= stAnswers
+	w.stage = c.state
+	c.mu.Unlock()
 }
 
 // parkMessage keeps a message for a worker. One that lies in the loop's buffer is copied.

@@ -22,6 +22,7 @@
 //	              refusal.go says no
 //	turn.go       the right to serve a connection: who has it does what is to be done
 //	decode.go     bytes become messages and control frames, by frame.go and code.go
+//	pause.go      pauses the reading of a peer that does not read its answers
 //	deliver.go    messages and events reach the handlers, which guard.go calls
 //	outbound.go   frames go to the socket, or wait in a backlog.go
 //	overflow.go   what becomes of messages when too much waits for one connection; forget.go takes
@@ -29,22 +30,30 @@
 //	shed.go       who gives way when too much waits for all connections together
 //	compress.go   what goes out compressed, by deflate.go
 //	decompress.go what comes in compressed, by inflate.go
-//	tick.go       what is due by the clock: ticks and deadlines, on the grid that grid.go chooses
+//	tick.go       what is due by the clock: ticks, on the grid that grid.go chooses, and deadlines; clock.go leaves
+//	              out stops of the process
+//	progress.go   whether a peer takes what is queued for it
 //	keepalive.go  whether a silent peer is still there
 //	close.go      how a connection ends
 //	drain.go      how the server ends; goodbye.go spreads that over a time
 //
 // Connections come in by two other doors as well: http.go hands those that do not ask for an
-// endpoint to net/http, and takeover.go takes them from there. All bytes of a connection pass
-// transport.go.
+// endpoint to net/http, as the connections of http_conn.go, and takeover.go takes them from there. All
+// bytes of a connection pass transport.go.
+//
+// What the log says of handshakes that were rejected by origin is in reject_log.go.
 //
 // # Who runs it
 //
 //	start.go      the server begins to serve
 //	loop.go       an event loop: one poller, one wheel, and a goroutine that serves both; shift.go is
 //	              what that has in hand
-//	watch.go      sees that a loop gets on, and gives it to another goroutine if it does not
-//	workers.go    the pool, for handlers that proved slow
+//	watch.go      the watchdog replaces the goroutine of a loop that makes no progress
+//	evidence.go   whether that shows that handlers are slow: threadclock.go measures whether the loop's
+//	              thread ran; offload.go moves handlers to the pool and back
+//	workers.go    the goroutines that run handlers, of loops and of the pool
+//	lane.go       the pool, by its shares; jobs.go is the queue of one
+//	inside.go     whether Shutdown was called inside a handler
 //	table.go      the connections of a loop, by number
 //	trim.go       gives memory back after a storm
 //

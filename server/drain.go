@@ -4,17 +4,15 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
-	"strings"
-	"sync"
 )
 
 // This file ends the server: in order, or at once.
 
 // Shutdown stops accepting, says goodbye to every connection with DrainCode, and waits until all of
-// them are gone. When ctx ends first, what is left is cut off, and the error tells how many
-// connections that were and wraps ctx's.
+// them are gone. When ctx ends first, what is left is cut off, and the error says how many
+// connections that were and wraps ctx's. Connections whose peers make no progress with what waits for them
+// are cut off before that; then the error says how many, and wraps ErrWriteTimeout.
 //
 // With a DrainDelay nothing happens for so long but that Ready answers ErrServerClosed: whoever comes
 // is let in, so that a balancer that asks now and then has sent them elsewhere before anybody is refused.
@@ -24,11 +22,11 @@ import (
 // deadline, both times are shortened so that the last ones told can answer.
 //
 // From inside a handler it does not wait for that handler's own connection, which can't end before
-// the handler does; it recognises a handler by its goroutine, so one that a handler started and waits
-// for is not seen, and neither is a request that net/http has read. The server's goroutines end with
-// its last connection.
+// the handler does; it recognises a handler by the calling goroutine's stack, so a goroutine that a handler
+// started and waits for is not seen, and neither is a request that net/http has read. The server's
+// goroutines end with its last connection.
 func (s *Server) Shutdown(ctx context.Context) error {
-	inside := s.handling.has(goroutineID()) && insideHandler()
+	inside := s.insideHandler()
 	if inside {
 		s.inside.Add(1)
 		defer s.inside.Add(-1)
@@ -53,6 +51,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	<-web
 	if !inside && err == nil {
 		err = s.seeOff(ctx)
+	}
+	if n := s.cutShort.Load(); n > 0 && err == nil {
+		err = fmt.Errorf("server: shutdown: %d connections were cut off: %w", n, ErrWriteTimeout)
 	}
 	return err
 }
@@ -160,6 +161,7 @@ func (s *Server) maybeIdle() {
 		for _, l := range s.loops() {
 			l.close()
 		}
+		s.pool.close()
 	}
 }
 
@@ -170,51 +172,4 @@ func isClosed(c chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// insideHandler tells whether the calling goroutine runs one of the calls of guard.go or
-// authorize.go.
-func insideHandler() bool {
-	pcs := make([]uintptr, 64)
-	n := runtime.Callers(2, pcs)
-	for n == len(pcs) { // a handler may call it from any depth
-		pcs = make([]uintptr, 2*n)
-		n = runtime.Callers(2, pcs)
-	}
-	frames := runtime.CallersFrames(pcs[:n])
-	for {
-		f, more := frames.Next()
-		if strings.HasPrefix(f.Function, handlerPrefix) {
-			return true
-		}
-		if !more {
-			return false
-		}
-	}
-}
-
-const handlerPrefix = "github.com/stillpool/stillpool/server.(*Conn).call"
-
-// handling are the goroutines that run a server's handlers, by their ids.
-type handling struct{ ids sync.Map }
-
-// enter notes the calling goroutine until leave is called.
-func (h *handling) enter() (leave func()) {
-	id := goroutineID()
-	h.ids.Store(id, nil)
-	return func() { h.ids.Delete(id) }
-}
-
-func (h *handling) has(id string) bool {
-	_, ok := h.ids.Load(id)
-	return ok
-}
-
-// goroutineID is what the runtime says for people and for nobody else. Here it decides only what
-// Shutdown waits for.
-func goroutineID() string {
-	var buf [64]byte
-	stack := string(buf[:runtime.Stack(buf[:], false)])
-	id, _, _ := strings.Cut(strings.TrimPrefix(stack, "goroutine "), " ")
-	return id
 }

@@ -26,14 +26,24 @@ var (
 	ErrReasonTooLong = errors.New("server: close reason longer than 123 bytes")
 	// ErrInvalidUTF8 says that a text message or a close reason is not UTF-8 (RFC 6455 section 8.1).
 	ErrInvalidUTF8 = errors.New("server: not UTF-8")
-	// ErrWriteTimeout is the Err of a Closing by Options.WriteTimeout.
+	// ErrWriteTimeout is the Err of a Closing whose peer made no progress with what waited for it: by
+	// Options.WriteTimeout or, while a close frame waited, by Server.CloseTimeout. Shutdown's error wraps it when
+	// that ended connections.
 	ErrWriteTimeout = errors.New("server: write timeout")
+	// ErrQueueAge is the Err of a Closing by Options.MaxQueueAge.
+	ErrQueueAge = errors.New("server: message waited too long")
 	// ErrCloseTimeout is the Err of a Closing whose peer did not answer a close frame within
 	// Server.CloseTimeout.
 	ErrCloseTimeout = errors.New("server: peer did not answer the close frame")
 	// ErrPongTimeout is the Err of a Closing whose peer gave no sign of life within
 	// Options.PongTimeout after a ping.
 	ErrPongTimeout = errors.New("server: peer did not answer a ping")
+	// ErrInvalidHeader says that a header of a Grant, or of the ResponseWriter of a mounted endpoint, can't be sent: its
+	// name is no token, or a value has a control character (RFC 9110 sections 5.1 and 5.5). The log has it.
+	ErrInvalidHeader = errors.New("server: invalid header for the handshake's response")
+	// ErrSubprotocolNotOffered says that a Grant has a subprotocol that the client does not offer (RFC 6455 section
+	// 4.2.2). The log has it.
+	ErrSubprotocolNotOffered = errors.New("server: granted subprotocol was not offered")
 	// ErrTakeover says why ServeHTTP could not take a connection over from net/http.
 	ErrTakeover = errors.New("server: connection can't be taken over")
 	// ErrStuck is Server.Healthy's answer when an event loop did not answer in time.

@@ -47,22 +47,21 @@ func ExampleEndpoint_ServeHTTP() {
 	log.Fatal(web.ListenAndServe())
 }
 
-// Who has no session is sent away before the upgrade; who has one is known to every handler.
-func ExampleRemember() {
+// A client without a session is rejected before the upgrade; every handler of the others knows the user.
+func ExampleGrant() {
 	users := map[string]string{"1234": "Ada"}
 	srv := new(server.Server)
 	srv.Handle("/ws", server.Options{
-		Authorize: func(r *http.Request) error {
+		Authorize: func(r *http.Request) (server.Grant, error) {
 			session, err := r.Cookie("session")
 			if err != nil {
-				return &server.Denial{Status: http.StatusUnauthorized, Reason: "log in first"}
+				return server.Grant{}, &server.Rejection{Status: http.StatusUnauthorized, Body: "log in first"}
 			}
 			user, ok := users[session.Value] // it may ask a database: it blocks nobody else
 			if !ok {
-				return fmt.Errorf("no such session") // the peer is told 403, and no more
+				return server.Grant{}, fmt.Errorf("no such session") // the client gets 403, and no more
 			}
-			server.Remember(r, user)
-			return nil
+			return server.Grant{Value: user, Header: http.Header{"Set-Cookie": {"node=7"}}}, nil
 		},
 		OnOpen: func(c *server.Conn, _ *server.Request) { c.WriteText("Hello, " + c.Value().(string) + "!") },
 	})

@@ -45,16 +45,14 @@ func (s *Server) reserveWindows(d deflation) deflation {
 }
 
 // negotiate agrees to the first offer of permessage-deflate that can be held to, over all headers,
-// which are one list (RFC 6455 section 9.1). A list that breaks the grammar fails the handshake;
-// other extensions, and offers that can't be held to, are as if they had not been made.
+// which are one list (RFC 6455 section 9.1). A list that breaks the grammar fails the handshake,
+// except one without an element: by the letter of section 9.1 it is malformed, but clients and proxies send it for none. Other extensions, and offers that can't be held to, are as if they had not been made.
 func (c *Compression) negotiate(h *head) (agreed deflation, bounded bool, err error) {
-	some := false
 	for value := range h.fields("Sec-WebSocket-Extensions") {
 		for s := (scanner{value}); !s.atEnd(); {
 			if s.has(',') {
 				continue // RFC 9110 section 5.6.1.2: a list may have empty elements
 			}
-			some = true
 			o, ok := s.extension()
 			if !ok || !s.atEnd() && !s.has(',') {
 				return deflation{}, false, errBadExtension
@@ -63,9 +61,6 @@ func (c *Compression) negotiate(h *head) (agreed deflation, bounded bool, err er
 				agreed, bounded = c.accept(&o), o.serverBits != 0
 			}
 		}
-	}
-	if !some {
-		return deflation{}, false, errBadExtension // the list is of at least one
 	}
 	return agreed, bounded, nil
 }

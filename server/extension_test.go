@@ -153,7 +153,6 @@ func TestNegotiateList(t *testing.T) {
 func TestNegotiateGrammar(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{
-		"", " ", ",", " , ,\t", // RFC 9110 section 5.6.1.1: empty elements do not count, and the list is of at least one
 		";", "; x", "=", "x;", "x; ", "x;;y", "x; =1", "x; y=", "x; y= ", "x; y=;z", "x; y=,z", "x; y==1", "x=1",
 		"x y", "x; y z", "x; y=1 2", "x; y=1=2", "x/y", "x; y=(1)", "x; y:1", "é", "x; y=é", "x@y",
 		`"x"`, `x; "y"`, `x; "y"=1`, `x; y="`, `x; y="1`, `x; y=""`, `x; y="1" 2`, `x; y="1"2`, `x; y="1 2"`, `x; y="1,2"`,
@@ -161,20 +160,28 @@ func TestNegotiateGrammar(t *testing.T) {
 	} {
 		for _, c := range []Compression{{}, kept(15), forgetful(8)} {
 			const good = "permessage-deflate"
-			all := [][]string{{value}}
-			if strings.Trim(value, " \t,") != "" {
-				all = append(all, []string{good + "," + value}, []string{good, value}, []string{value, good}, []string{value + "," + good})
-			}
-			for _, values := range all {
+			for _, values := range [][]string{{value}, {good + "," + value}, {good, value}, {value, good}, {value + "," + good}, {"", value}, {value, ","}} {
 				if a, response, err := negotiated(c, values...); err != errBadExtension || a != (agreement{}) || response != "" {
 					t.Errorf("%q: %+v, %q, error %v", values, a, response, err)
 				}
 			}
 		}
 	}
-	for _, value := range []string{"x", "x,y", "x;y;z", `x;y="z"`, `x;y="\z"`, `x;y="!#$%&'*+-.^_|~"`, "x ; y = z", "permessage-deflate"} {
+	for _, value := range []string{"", " ", ",", " , ,\t", "x", "x,y", "x;y;z", `x;y="z"`, `x;y="\z"`, `x;y="!#$%&'*+-.^_|~"`, "x ; y = z", "permessage-deflate"} {
 		if a, _, err := negotiated(Compression{}, value); err != nil || a != (agreement{}) {
 			t.Errorf("%q, with compression off: %+v, error %v", value, a, err)
+		}
+	}
+}
+
+// TestNegotiateNothing: a list without an element is no offer, however many headers it takes, against the letter of RFC 6455 section 9.1.
+func TestNegotiateNothing(t *testing.T) {
+	t.Parallel()
+	for _, values := range [][]string{{""}, {" "}, {","}, {" , ,\t"}, {"", ""}, {",", " ", ""}} {
+		for _, c := range []Compression{{}, kept(15), forgetful(8)} {
+			if a, response, err := negotiated(c, values...); err != nil || a != (agreement{}) || response != "" {
+				t.Errorf("%q: %+v, %q, error %v", values, a, response, err)
+			}
 		}
 	}
 }

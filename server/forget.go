@@ -38,7 +38,7 @@ func newest(live []segment) int {
 // forget empties the first of some segments, and the second if it belongs to it, and tells how many.
 func (b *backlog) forget(s []segment) (n int) {
 	for n == 0 || n < len(s) && s[n].kind == rest {
-		b.held -= len(s[n].data) + segmentCost
+		b.count(&s[n], -len(s[n].data)-segmentCost)
 		s[n].region.release()
 		s[n] = segment{}
 		n++
@@ -66,11 +66,12 @@ func (b *backlog) cut() (freed int) {
 	n, end := b.begun()
 	if n > 0 {
 		last := &live[n-1]
-		b.held -= len(last.data) - end
+		b.count(last, end-len(last.data))
 		last.data, last.owned = last.data[:end:end], false
 	}
-	if n == 0 {
-		b.held, b.off = b.held+b.off, 0 // of the first segment, whole frames are sent
+	if n == 0 && len(live) > 0 {
+		b.count(&live[0], b.off) // of the first segment, whole frames are sent
+		b.off = 0
 	}
 	for i := n; i < len(live); i++ {
 		if live[i].kind == farewell {
@@ -78,13 +79,30 @@ func (b *backlog) cut() (freed int) {
 			n++
 			continue
 		}
-		b.held -= len(live[i].data) + segmentCost
+		b.count(&live[i], -len(live[i].data)-segmentCost)
 		live[i].region.release()
 	}
 	clear(live[n:])
 	b.segments = b.segments[:b.first+n]
 	b.pass(0)
 	return before - b.held
+}
+
+// dropPongs drops pongs of which nothing is sent.
+func (b *backlog) dropPongs() {
+	live := b.live()
+	for i := range live {
+		if live[i].kind == pong && !(i == 0 && b.off > 0) {
+			b.forget(live[i : i+1])
+		}
+	}
+	b.pass(moveUp(live))
+}
+
+// inFrame reports whether a part of a frame is sent.
+func (b *backlog) inFrame() bool {
+	n, _ := b.begun()
+	return n > 0
 }
 
 // begun is where the frame ends of which a part is sent: in which segment, counted from one, and how

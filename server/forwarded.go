@@ -13,7 +13,7 @@ import (
 // itself is before it, and is never looked at.
 
 var (
-	errForwarded = badRequest("malformed X-Forwarded-For or Forwarded header")                     // RFC 7239 4
+	errForwarded = badRequest("malformed Forwarded header")                                        // RFC 7239 4
 	errDiffering = badRequest("X-Forwarded-For and Forwarded headers that name different clients") // as smuggling does
 )
 
@@ -30,10 +30,11 @@ func (p proxies) trust(a netip.Addr) bool {
 	return false
 }
 
-// client is whom a trusted proxy speaks for, by the lines of both headers, or the zero AddrPort if it
-// does not say. A proxy mostly writes one of the headers and lets the other pass as the client sent it,
-// so both have to say the same.
-func (p proxies) client(forwardedFor, forwarded func(yield func([]byte) bool)) (netip.AddrPort, error) {
+// client returns the client's address by the lines of both headers, and reports whether they say anything.
+// It is the zero AddrPort if the proxy hides it, or writes it in a form that has no address. A proxy mostly
+// writes one of the headers and lets the other pass as the client sent it, so both must say the same:
+// otherwise a client could choose, or hide, its address.
+func (p proxies) client(forwardedFor, forwarded func(yield func([]byte) bool)) (client netip.AddrPort, said bool, err error) {
 	one, other := trail{trusted: p}, trail{trusted: p}
 	for line := range forwardedFor {
 		one.forwardedFor(line)
@@ -43,27 +44,29 @@ func (p proxies) client(forwardedFor, forwarded func(yield func([]byte) bool)) (
 	}
 	switch {
 	case one.last.malformed || other.last.malformed:
-		return netip.AddrPort{}, errForwarded
-	case one.hops > 0 && other.hops > 0 && one.client().Addr() != other.client().Addr():
-		return netip.AddrPort{}, errDiffering
+		return client, false, errForwarded
+	case one.hops > 0 && other.named && one.client().Addr() != other.client().Addr():
+		return client, false, errDiffering
 	case one.hops > 0:
-		return one.client(), nil
+		return one.client(), true, nil
 	}
-	return other.client(), nil
+	return other.client(), other.hops > 0, nil
 }
 
 // trail is what one header says, read in the order that it was written.
 type trail struct {
 	trusted proxies
 	hops    int
-	last    hop            // that is not a trusted proxy
-	behind  netip.AddrPort // the first trusted proxy behind it
+	named   bool           // a hop has an address, or a name in its place
+	last    hop            // the last that is not a trusted proxy's, if there is one
+	found   bool           // there is one
+	first   netip.AddrPort // of trusted proxies only: the one that was called first
 }
 
-// hop is who called a proxy.
+// hop is the caller of one proxy.
 type hop struct {
-	addr      netip.AddrPort // zero if it is not said; without a port, that is 0
-	malformed bool
+	addr      netip.AddrPort // zero if it is not said, or in no form that is known; without a port, that is 0
+	malformed bool           // the header can't be read here
 }
 
 // passes tells whether a hop is a trusted proxy's, so that those before it count.
@@ -73,19 +76,19 @@ func (t *trail) add(h hop) {
 	t.hops++
 	switch {
 	case !t.passes(h):
-		t.last, t.behind = h, netip.AddrPort{}
-	case !t.behind.IsValid():
-		t.behind = h.addr
+		t.last, t.found = h, true
+	case !t.first.IsValid():
+		t.first = h.addr
 	}
 }
 
-// client is the last that is not a trusted proxy or, if there is none or it has no address, the first
-// behind it.
+// client returns the last that is not a trusted proxy, whether it has an address or not. The proxy behind it
+// must not stand in for it: its address may be one that the embedder takes for internal.
 func (t *trail) client() netip.AddrPort {
-	if t.last.addr.IsValid() {
+	if t.found {
 		return t.last.addr
 	}
-	return t.behind
+	return t.first
 }
 
 // forwardedFor reads a line of X-Forwarded-For, of which there is no standard: addresses between
@@ -111,11 +114,14 @@ func (t *trail) forwardedFor(line []byte) {
 }
 
 func parseItem(item []byte) hop {
-	if a, err := netip.ParseAddr(string(item)); err == nil && a.Zone() == "" {
-		return hop{addr: netip.AddrPortFrom(a.Unmap(), 0)}
+	if a, err := netip.ParseAddr(string(item)); err == nil {
+		return hop{addr: netip.AddrPortFrom(plainAddr(a), 0)}
 	}
 	return parseNode(item)
 }
+
+// plainAddr returns a without its zone, which names an interface of the proxy's, and not as IPv4 in IPv6.
+func plainAddr(a netip.Addr) netip.Addr { return a.WithZone("").Unmap() }
 
 // forwarded reads a line of Forwarded (RFC 7239 section 4). Behind what is malformed nobody can tell
 // where the next element begins. Quotes can only be read from the start; the addresses are looked at from
@@ -130,6 +136,7 @@ func (t *trail) forwarded(line []byte) {
 		var e element
 		e, line = cutElement(line)
 		elements = append(elements, e)
+		t.named = t.named || e.said
 	}
 	first := max(len(elements)-1, 0)
 	for first > 0 && t.passes(elements[first].hop()) {
@@ -142,8 +149,8 @@ func (t *trail) forwarded(line []byte) {
 
 // element is one of Forwarded, of which nobody has looked at the node yet.
 type element struct {
-	node            []byte
-	said, malformed bool
+	node, host      []byte
+	said, malformed bool // there is a node
 }
 
 func (e element) hop() hop {
@@ -180,6 +187,9 @@ func cutElement(p []byte) (e element, rest []byte) {
 				return malformed, nil // "Each parameter MUST NOT occur more than once per field-value"
 			}
 			e.node, e.said = value, true
+		}
+		if fold(name, "host") {
+			e.host = value
 		}
 		if p = skipBlank(rest); len(p) > 0 && p[0] != ';' && p[0] != ',' {
 			return malformed, nil
@@ -221,35 +231,32 @@ func cutToken(p []byte) (token, rest []byte) {
 	return p[:i], p[i:]
 }
 
-// parseNode reads node = nodename [":" node-port] (section 6): an IPv4 address, an IPv6 address in
-// brackets, "unknown", or a name that hides the address.
+// parseNode reads node = nodename [":" node-port] (section 6): an IPv4 address or an IPv6 address in brackets.
+// Everything else hides the address: "unknown", an obfuscated name, and what proxies write beside the RFC,
+// as "unix:" of nginx. It is no error, or no client of such a proxy could connect.
 func parseNode(node []byte) hop {
-	malformed := hop{malformed: true}
 	name, port, hasPort := bytes.Cut(node, []byte(":"))
 	six := len(node) > 0 && node[0] == '['
 	if six {
 		end := bytes.IndexByte(node, ']')
 		if end < 0 {
-			return malformed
+			return hop{}
 		}
 		name, port = node[1:end], node[end+1:]
 		if hasPort = len(port) > 0; hasPort && port[0] != ':' {
-			return malformed
+			return hop{}
 		}
 		port = bytes.TrimPrefix(port, []byte(":"))
 	}
 	number, ok := parseNodePort(port)
-	switch {
-	case hasPort && !ok:
-		return malformed
-	case !six && (fold(name, "unknown") || isHidden(name)):
+	if hasPort && !ok {
 		return hop{}
 	}
 	a, err := netip.ParseAddr(string(name))
-	if err != nil || a.Is6() != six || a.Zone() != "" {
-		return malformed
+	if err != nil || a.Is6() != six {
+		return hop{}
 	}
-	return hop{addr: netip.AddrPortFrom(a.Unmap(), number)}
+	return hop{addr: netip.AddrPortFrom(plainAddr(a), number)}
 }
 
 // parseNodePort reads a port, or the name that hides it, which is as none.
@@ -278,4 +285,40 @@ func isHidden(p []byte) bool {
 		}
 	}
 	return true
+}
+
+// forwardedHost returns the last host of X-Forwarded-Host or, without one, that of the last element of
+// Forwarded: the host that the nearest proxy was asked for. It is empty if neither header says.
+func forwardedHost(forwardedHosts, forwarded func(yield func([]byte) bool)) (host []byte) {
+	for line := range forwardedHosts {
+		for len(line) > 0 {
+			var item []byte
+			item, line, _ = bytes.Cut(line, []byte(","))
+			if item = bytes.Trim(item, " \t"); len(item) > 0 {
+				host = item
+			}
+		}
+	}
+	if len(host) > 0 {
+		return host
+	}
+	for line := range forwarded {
+		host = lastForwardedHost(line, host)
+	}
+	return host
+}
+
+// lastForwardedHost returns the host of the last element of a line of Forwarded; an empty line has none, and
+// leaves it at the host of the lines before.
+func lastForwardedHost(line, host []byte) []byte {
+	for line = skipBlank(line); len(line) > 0; line = skipBlank(line) {
+		if line[0] == ',' {
+			line = line[1:]
+			continue
+		}
+		var e element
+		e, line = cutElement(line)
+		host = e.host
+	}
+	return host
 }

@@ -76,7 +76,7 @@ func (w *lifeWorld) handle(setting byte) {
 // play runs a tape, and checks what must hold after it.
 func (w *lifeWorld) play(t *testing.T, tape []byte) {
 	for _, ep := range w.pooled {
-		ep.slow.mark(w.srv.now())
+		ep.slow.mark(w.srv.now(), slowFor)
 	}
 	setting, tape := tape[0], tape[1:]
 	lives := []*life{w.begin(t, setting)}
@@ -198,7 +198,7 @@ func lifeQuiet(c *Conn) bool {
 		return false
 	}
 	n, err := unix.IoctlGetInt(int(c.fd), unix.SIOCINQ)
-	return err != nil || n == 0 || c.congested()
+	return err != nil || n == 0 || c.congested() || c.withheld()
 }
 
 // dial connects a peer. Each has an address of its own, or the ports that wait for their last segments

@@ -10,13 +10,13 @@ import (
 	"testing"
 )
 
-// The grammar of RFC 6455 section 9.1 once more, as an expression. What is in quotes is a token after
+// The grammar of RFC 6455 section 9.1 once more, as an expression; a list may have no element at all. What is in quotes is a token after
 // unescaping, so what is escaped is a token's character too.
 var (
 	fuzzElement = strings.NewReplacer("T", "[!#$%&'*+.^_`|~0-9A-Za-z-]", "B", `[ \t]*`).
 			Replace(`T+(?:B;BT+(?:B=B(?:T+|"(?:\\?T)+"))?)*`)
 	fuzzElements = regexp.MustCompile(fuzzElement)
-	fuzzList     = regexp.MustCompile(`^[ \t,]*` + fuzzElement + `[ \t]*(?:,[ \t]*(?:` + fuzzElement + `)?[ \t]*)*$`)
+	fuzzList     = regexp.MustCompile(`^[ \t,]*(?:` + fuzzElement + `[ \t]*(?:,[ \t]*(?:` + fuzzElement + `)?[ \t]*)*)?$`)
 	fuzzParam    = regexp.MustCompile(`^(?:server_no_context_takeover|client_no_context_takeover|client_max_window_bits|(?:server|client)_max_window_bits=(?:[89]|1[0-5]))$`)
 )
 
@@ -29,7 +29,7 @@ func FuzzNegotiate(f *testing.F) {
 		"permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15",
 		`x-webkit-deflate-frame, mux; max-channels=4; flow-control, permessage-deflate; server_max_window_bits="\1\0"`,
 		`permessage-deflate; server_max_window_bits="1,0"`, `permessage-deflate; client_max_window_bits="`, `a; b="\"", permessage-deflate`,
-		", ,\tpermessage-deflate ; server_max_window_bits = 08,", "permessage-deflate; client_max_window_bits; client_max_window_bits=8", "", ",", "a;", "a b", "é",
+		", ,\tpermessage-deflate ; server_max_window_bits = 08,", "permessage-deflate; client_max_window_bits; client_max_window_bits=8", "", ",", " ,\t, ", "a;", "a b", "é",
 	} {
 		f.Add(list, uint64(0), uint8(0x0f))
 		f.Add(list, ^uint64(0), uint8(0x1a))

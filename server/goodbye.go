@@ -119,8 +119,7 @@ func (g *goodbyes) one() {
 
 // part lets c go at the n-th share of the window: as even as the phases of ticks. The lock is held.
 func (c *Conn) part(n uint64) {
-	c.share = uint16(wheel.Phase(n, 1<<16))
-	c.state |= stParting
+	c.share = max(1, uint16(wheel.Phase(n, 1<<16)))
 	c.loop.srv.goodbyes.untold.Add(1)
 	c.placeSooner()
 }
@@ -133,6 +132,9 @@ func drainGrain(window wheel.Time, conns int) wheel.Time {
 	return max(tickGrain, grain(window, wheel.Time(g.grain.Load())))
 }
 
+// parting reports whether the drain has scheduled the close of c. c.mu must be held.
+func (c *Conn) parting() bool { return c.share != 0 }
+
 // partsAt returns when the close of c begins, on the grid of the drain: one wake-up serves all of a point.
 func (c *Conn) partsAt() wheel.Time {
 	g := &c.loop.srv.goodbyes
@@ -143,8 +145,8 @@ func (c *Conn) partsAt() wheel.Time {
 // parted notes that goodbye need not be said any more: it was, or something else ends c. The lock is
 // held.
 func (c *Conn) parted() {
-	if c.state.has(stParting) {
-		c.state &^= stParting
+	if c.parting() {
+		c.share = 0
 		c.loop.srv.goodbyes.one()
 	}
 }

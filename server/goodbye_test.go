@@ -25,7 +25,7 @@ func drained(t *testing.T, s *Server, ctx context.Context, conns int) <-chan err
 	await(t, "the shares are given", func() bool {
 		n := 0
 		s.everyConn(func(c *Conn) {
-			if c.state.has(stParting | stCloseSent) {
+			if c.parting() || c.state.has(stCloseSent) {
 				n++
 			}
 		})
@@ -38,7 +38,7 @@ func drained(t *testing.T, s *Server, ctx context.Context, conns int) <-chan err
 func partNow(c *Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.share = 0
+	c.share = 1
 	c.placeSooner()
 }
 

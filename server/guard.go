@@ -6,7 +6,7 @@ import (
 )
 
 // This file calls into the embedder's code, and keeps its panics to the connection that it was called for.
-// Who has the turn runs it. Shutdown recognises by the names of the four calls that it runs inside a handler.
+// The owner of the turn runs it. Shutdown recognises a handler by the names of the four calls (inside.go).
 
 func (c *Conn) callOpen(w *worker, r *Request) {
 	defer w.timed(&c.ep.slow, w.start(&c.ep.slow))

@@ -64,14 +64,18 @@ func (c *Conn) request(w *worker, raw, rest []byte) error {
 	}
 	srv := c.loop.srv
 	ep := srv.endpoint(r.path)
-	if ep == nil && srv.Handler != nil {
+	if ep == nil && srv.Handler != nil || ep != nil && ep.opts.Plain != nil && !r.head.wantsUpgrade {
 		c.toHTTP(w, raw, rest)
 		return nil
 	}
 	if ep == nil {
 		return errNotFound
 	}
+	if r.head.origins > 0 && c.fromProxy() {
+		r.head.forwardedHost = forwardedHost(r.head.fields("X-Forwarded-Host"), r.head.fields("Forwarded"))
+	}
 	if r.agreed, err = ep.judge(&r.head); err != nil {
+		srv.noteOrigin(ep, &r.head, err)
 		return err
 	}
 	r.conn = c
@@ -157,7 +161,7 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 	c.countOpen()
 	c.every = uint32(ep.opts.Every.Milliseconds())
 	if a.sub != "" {
-		c.extra().sub = &ep.opts.Subprotocols[slices.Index(ep.opts.Subprotocols, a.sub)]
+		c.extra().sub = ep.subprotocol(a.sub)
 	}
 	if a.deflate.cost() > 0 {
 		c.extra().windows = new(windows)
@@ -170,6 +174,14 @@ func (c *Conn) open(ep *Endpoint, a *agreement, answer []byte) bool {
 		c.startClose(c.loop.srv.goodbye()) // Shutdown may have looked at it before it was open
 	}
 	return true
+}
+
+// subprotocol returns where a subprotocol's name is kept: one of Options.Subprotocols costs a connection nothing.
+func (ep *Endpoint) subprotocol(name string) *string {
+	if i := slices.Index(ep.opts.Subprotocols, name); i >= 0 {
+		return &ep.opts.Subprotocols[i]
+	}
+	return &name
 }
 
 // boundKernel bounds what the kernel takes for the peer. A bound that it does not know, as of a unix

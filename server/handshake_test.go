@@ -131,11 +131,14 @@ func TestHandshakeRefusals(t *testing.T) {
 		{"426 another upgrade", upgradeLess(get, "Upgrade", "Upgrade: h2c"), errNoUpgrade, upgrade},
 		{"426 version 8", upgradeLess(get, "Sec-WebSocket-Version", "Sec-WebSocket-Version: 8"), errVersion, upgrade},
 		{"426 no version", upgradeLess(get, "Sec-WebSocket-Version"), errVersion, upgrade},
-		{"431 a head without an end", bytes.Repeat([]byte("GET /"), 2000), errHeadTooLarge, nil},
+		{"431 a head without an end", bytes.Repeat([]byte("GET /"), defaultMaxHeader/5+1), errHeadTooLarge, nil},
 		{"431 a head with an end", upgradeTo("/ws", "X: "+strings.Repeat("x", defaultMaxHeader)), errHeadTooLarge, nil},
-		{"505 HTTP/1.0", upgradeLess("GET /ws HTTP/1.0", ""), errHTTPVersion, nil},
+		{"426 HTTP/1.0", upgradeLess("GET /ws HTTP/1.0", ""), errOldHTTP, upgrade},
+		{"426 HTTP/1.0, no upgrade", headOf("GET /ws HTTP/1.0"), errOldHTTP, upgrade},
+		{"405 HTTP/1.0", headOf("OPTIONS /ws HTTP/1.0"), errMethod, map[string]string{"Allow": "GET"}},
+		{"505 HTTP/2", headOf("GET /ws HTTP/2.0"), errHTTPVersion, nil},
 	}
-	for _, key := range []string{"", "x", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZR==", "dGhlIHNhbXBsZSBub25jZSE=", "!GhlIHNhbXBsZSBub25jZQ=="} {
+	for _, key := range []string{"", "x", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZSE=", "!GhlIHNhbXBsZSBub25jZQ=="} {
 		cases = append(cases, cases[0])
 		c := &cases[len(cases)-1]
 		c.want = errNoKey

@@ -14,6 +14,7 @@ type head struct {
 	method, target, host []byte
 	key, version, origin []byte
 	lines                []byte // the header lines, without the empty one at the end
+	forwardedHost        []byte // the host that a trusted proxy was asked for, if it says; parseHead leaves it empty
 
 	wantsUpgrade bool // Upgrade names websocket
 	connection   bool // Connection names upgrade
@@ -179,7 +180,7 @@ func (h *head) requestLine(line []byte) error {
 // counts, and not the Host header's (RFC 9112 section 3.2.2). What remains is the target.
 func (h *head) absoluteForm() error {
 	scheme, rest, ok := bytes.Cut(h.target, []byte("://"))
-	if !ok || !fold(scheme, "http") && !fold(scheme, "https") || string(h.method) == http.MethodConnect {
+	if !ok || !isTargetScheme(scheme) || string(h.method) == http.MethodConnect {
 		return errTarget
 	}
 	end := bytes.IndexAny(rest, "/?")
@@ -194,6 +195,12 @@ func (h *head) absoluteForm() error {
 	return nil
 }
 
+// isTargetScheme reports whether a target of scheme is this server's. Some clients send the URL that they were given,
+// which is of ws or wss; it names the same resource (RFC 6455 section 3).
+func isTargetScheme(scheme []byte) bool {
+	return fold(scheme, "http") || fold(scheme, "https") || fold(scheme, "ws") || fold(scheme, "wss")
+}
+
 // path splits the target into path and query.
 func (h *head) path() (path, query []byte) {
 	path, query, _ = bytes.Cut(h.target, []byte("?"))
@@ -201,6 +208,14 @@ func (h *head) path() (path, query []byte) {
 		path = []byte("/") // RFC 9110 section 4.2.3
 	}
 	return path, query
+}
+
+// askedHost returns the host that the client asked for, behind a proxy that changes Host or not.
+func (h *head) askedHost() []byte {
+	if len(h.forwardedHost) > 0 {
+		return h.forwardedHost
+	}
+	return h.host
 }
 
 // field finds the first header of a name, for whoever asks for one that parseHead does not know.

@@ -168,6 +168,12 @@ func TestHead(t *testing.T) {
 		{"9112 3.2.2 absolute form with a query only", headOf("GET https://example.com?x=/chat HTTP/1.1", "Host: example.com"), func(r *Request) bool {
 			return r.Path() == "/" && r.RawQuery() == "x=/chat"
 		}},
+		{"absolute form of ws", headOf("GET ws://example.com/chat?x=1 HTTP/1.1", "Host: false.example"), func(r *Request) bool {
+			return r.Path() == "/chat" && r.RawQuery() == "x=1" && r.Host() == "example.com"
+		}},
+		{"absolute form of wss without a path", headOf("GET WSS://[::1]:443 HTTP/1.1", "Host:"), func(r *Request) bool {
+			return r.Path() == "/" && r.Host() == "[::1]:443"
+		}},
 	} {
 		everySplit(c.raw, func(how string, chunks [][]byte) {
 			r, rest, err := read(chunks)
@@ -224,6 +230,10 @@ func TestHeadRefuses(t *testing.T) {
 		{"3986 3.2.2 a host with an escape", line("GET http://b%41/ HTTP/1.1"), errTarget},
 		{"3986 3.2.3 a port that is none", line("GET http://b:x/ HTTP/1.1"), errTarget},
 		{"9112 3.2.2 a scheme that is not HTTP's", line("GET file://b/ HTTP/1.1"), errTarget},
+		{"a scheme that begins as ws", line("GET wsx://b/ HTTP/1.1"), errTarget},
+		{"ws without a host", line("GET ws:///ws HTTP/1.1"), errTarget},
+		{"ws with a user", line("GET ws://user@b/ws HTTP/1.1"), errTarget},
+		{"CONNECT to ws", line("CONNECT ws://b/ HTTP/1.1"), errTarget},
 		{"9110 4.2.1 no host", line("GET http:///ws HTTP/1.1"), errTarget},
 		{"9110 4.2.4 a user", line("GET http://user@b/ws HTTP/1.1"), errTarget},
 		{"9112 3.2.3 authority form", line("CONNECT a:80 HTTP/1.1"), errTarget},

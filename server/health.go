@@ -54,9 +54,16 @@ func (s *Server) pulse() {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	var sheds shedLog
+	var stopped time.Duration
 	for {
+		due := s.clock.now() + clockEvery
 		select {
 		case <-tick.C:
+			s.clock.look(due)
+			if last := stopped; s.clock.stopped() > last {
+				stopped = s.clock.stopped()
+				s.log().Warn("process did not run", "time", stopped-last)
+			}
 			for _, l := range s.loops() {
 				l.ask()
 			}

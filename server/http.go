@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync"
 )
 
@@ -28,13 +27,15 @@ func newWeb(s *Server) *web {
 	h.http = http.Server{
 		Handler:           http.HandlerFunc(s.route),
 		ReadHeaderTimeout: s.handshakeTimeout(),
-		ReadTimeout:       httpReadTimeout,
 		IdleTimeout:       httpIdleTimeout,
 		MaxHeaderBytes:    s.maxHeader(),
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, plainConnKey{}, conn)
+		},
 		ConnState: func(conn net.Conn, state http.ConnState) {
 			// It has counted since it was accepted.
 			if state == http.StateClosed || state == http.StateHijacked {
-				s.gone(conn.(*prefixed))
+				s.gone(conn.(*plainConn))
 				s.descriptorFreed()
 			}
 		},
@@ -52,8 +53,17 @@ func newWeb(s *Server) *web {
 
 // route brings upgrades that come later on a kept-alive connection back to their endpoint.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
-	if ep := s.endpoint([]byte(r.URL.Path)); ep != nil {
+	s.paceBody(r)
+	path := r.URL.Path
+	if path == "" {
+		path = "/" // RFC 9110 section 4.2.3
+	}
+	if ep := s.endpoint([]byte(path)); ep != nil {
 		ep.ServeHTTP(w, r)
+		return
+	}
+	if s.Handler == nil {
+		s.refuseStd(w, r, errNotFound)
 		return
 	}
 	s.Handler.ServeHTTP(w, r)
@@ -70,7 +80,7 @@ func (c *Conn) toHTTP(w *worker, raw, rest []byte) {
 	}
 	fd := int(c.fd)
 	c.fd = -1
-	p := &prefixed{prefix: prefix, remote: c.RemoteAddr(), counted: c.state.has(stCounted),
+	p := &plainConn{prefix: prefix, remote: c.RemoteAddr(), counted: c.state.has(stCounted),
 		proxied: c.ext != nil && c.ext.peer != nil}
 	c.state &^= stCounted
 	c.giveBack()
@@ -155,38 +165,11 @@ func (s *Server) closeWeb() {
 	}
 }
 
-// prefixed is a connection of which some bytes were read already.
-type prefixed struct {
-	net.Conn
-	prefix  []byte
-	remote  netip.AddrPort
-	counted bool // in Server.addresses, for remote
-	proxied bool // remote is what a PROXY header said
-}
-
-// RemoteAddr implements net.Conn.
-func (p *prefixed) RemoteAddr() net.Addr {
-	if !p.proxied {
-		return p.Conn.RemoteAddr()
-	}
-	return remoteOf(p.remote)
-}
-
 // gone takes a connection that net/http had out of all counts.
-func (s *Server) gone(p *prefixed) {
+func (s *Server) gone(p *plainConn) {
 	if p.counted {
 		s.addresses.leave(p.remote.Addr().As16())
 	}
 	s.plain.Add(-1)
 	s.left()
-}
-
-// Read implements net.Conn.
-func (p *prefixed) Read(b []byte) (int, error) {
-	if len(p.prefix) == 0 {
-		return p.Conn.Read(b)
-	}
-	n := copy(b, p.prefix)
-	p.prefix = p.prefix[n:]
-	return n, nil
 }

@@ -59,7 +59,9 @@ func (m *inflation) run() (whole bool, err error) {
 			m.pause()
 		}
 		switch err := m.step(f); {
-		case err == io.EOF && f.src.Len() == 0:
+		case err == io.EOF && (f.src.Len() == 0 || f.src.Len() == len(inflateTail)):
+			// The end, or a last block that fills the message: section 7.2.3.4 puts a 00 behind it, which several clients
+			// leave out.
 			return len(m.dst) < cap(m.dst), nil
 		case err == io.EOF && streams < freeStreams+len(m.dst)/streamCost:
 			// Section 7.2.3.4: a block may have its BFINAL bit set, and others follow.

@@ -63,6 +63,14 @@ func TestInflateExamples(t *testing.T) {
 		{"7.2.3.5 two blocks", "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", "", "Hello"},
 		{"7.2.3.6 an empty message", "\x00", "", ""},
 		{"7.2.3.6 an empty message of another implementation", "\x02\x00", "", ""},
+		{"a block with BFINAL set, and no 00 behind it", "\xf3\x48\xcd\xc9\xc9\x07\x00", "", "Hello"},
+		{"an empty block with BFINAL set, and no 00", "\x03\x00", "", ""},
+		{"a stored block with BFINAL set, and no 00", "\x01\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f", "", "Hello"},
+		{"an empty stored block with BFINAL set, and no 00", "\x01\x00\x00\xff\xff", "", ""},
+		{"two blocks, the last with BFINAL set, and no 00", "\xf2\x48\x05\x00\x00\x00\xff\xff\xcb\xc9\xc9\x07\x00", "", "Hello"},
+		{"a block that refers to the window, with BFINAL set, and no 00", "\xf3\x00\x11\x00", "Hello", "Hello"},
+		{"as many blocks with BFINAL as are free, and no 00", strings.Repeat("\x03\x00", freeStreams), "", ""},
+		{"a block behind one with BFINAL, both with BFINAL, and no 00", "\xf3\x48\xcd\xc9\xc9\x07\x00\xf3\x00\x11\x00", "", "HelloHello"},
 		{"a block behind one with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00", "", "HelloHello"},
 		{"a block that refers to the window from behind one with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00", "what was before", "HelloHello"},
 	} {
@@ -80,7 +88,12 @@ func TestInflateRefuses(t *testing.T) {
 		{"a reference to before the beginning", "\xf2\x00\x11\x00\x00", ""},
 		{"a reference to before the window", "\xf2\x00\x11\x00\x00", "ell"},
 		{"torn", "\xf2\x48\xcd", ""},
-		{"no byte behind a block with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00", ""},
+		{"two 00 behind a block with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\x00\x00", ""},
+		{"the tail that is to be left out behind a block with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff", ""},
+		{"a byte that is no block behind one with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\x06", ""},
+		{"garbage behind a block with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00garbage", ""},
+		{"half a block behind one with BFINAL", "\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00", ""},
+		{"torn, with BFINAL", "\xf3\x48\xcd", ""},
 		{"blocks with BFINAL and no end", strings.Repeat("\x03\x00", 2*freeStreams), ""},
 	} {
 		if got, _, err := inflated([]byte(c.payload), []byte(c.window), 1000); err != errDeflate {
@@ -132,7 +145,8 @@ func TestSlide(t *testing.T) {
 // its room. And what this server deflates, with whatever window, compress/flate inflates.
 func FuzzInflate(f *testing.F) {
 	hello := []byte("Hello")
-	for _, payload := range []string{"\xf2\x48\xcd\xc9\xc9\x07\x00", "\xf2\x00\x11\x00\x00", "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "\x00", "", "\x06", "\x03\x00\x03\x00"} {
+	for _, payload := range []string{"\xf2\x48\xcd\xc9\xc9\x07\x00", "\xf2\x00\x11\x00\x00", "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "\x00", "", "\x06", "\x03\x00\x03\x00",
+		"\xf3\x48\xcd\xc9\xc9\x07\x00", "\x01\x00\x00\xff\xff", "\xf3\x48\xcd\xc9\xc9\x07\x00\x00\x00", "\xf3\x48\xcd\xc9\xc9\x07\x00\xf3\x00\x11\x00"} {
 		f.Add([]byte(payload), hello, uint8(0))
 	}
 	f.Add(deflatedBy(f, 9, hello, prose(3000)), hello, uint8(3))
@@ -183,6 +197,9 @@ func inflatedByOthers(stream, window []byte, room int) (text []byte, err error) 
 		text = append(text, more...)
 		if err != nil || len(text) > room {
 			return text, err
+		}
+		if src.Len() == len(inflateTail) { // the message ended with BFINAL
+			break
 		}
 	}
 	return text, nil

@@ -18,8 +18,13 @@ type agreement struct {
 	// bounded is whether the client asked for a bound of the server's window, which then has to be
 	// answered, also if it bounds nothing (RFC 7692 section 7.1.2.1).
 	bounded bool
-	client  netip.AddrPort // whom a trusted proxy speaks for, if net/http has read the request
-	value   any            // what Authorize had remembered
+	key     string // the client's, if net/http has read the request: Authorize may change that
+	// client is the address that a trusted proxy reports, if it reports one (said) and net/http has read the
+	// request.
+	client netip.AddrPort
+	said   bool
+	value  any    // what Authorize granted
+	extra  string // further lines of the answer, each behind its CR LF
 }
 
 // judge holds a request against section 4.2.1 and the endpoint's options.
@@ -38,10 +43,10 @@ func (ep *Endpoint) check(h *head) error {
 	switch {
 	case ep.srv.Draining():
 		return ep.srv.comeBackLater()
-	case h.old:
-		return errHTTPVersion // section 4.2.1: "an HTTP/1.1 or higher GET request"
 	case string(h.method) != http.MethodGet:
 		return errMethod
+	case h.old:
+		return errOldHTTP // section 4.2.1: "an HTTP/1.1 or higher GET request"
 	case !h.wantsUpgrade:
 		return errNoUpgrade
 	case !h.connection:
@@ -52,7 +57,7 @@ func (ep *Endpoint) check(h *head) error {
 		return errVersion
 	case h.keys != 1 || !validKey(h.key):
 		return errNoKey
-	case h.origins > 1 || h.origins == 1 && !originAllowed(string(h.origin), string(h.host), ep.origins):
+	case h.origins > 1 || h.origins == 1 && !originAllowed(string(h.origin), string(h.askedHost()), ep.origins):
 		return errOrigin
 	}
 	return nil
@@ -96,6 +101,7 @@ func appendUpgrade(dst, key []byte, a *agreement) []byte {
 	if a.deflate.agreed() {
 		dst = appendDeflation(append(dst, "\r\nSec-WebSocket-Extensions: "...), a)
 	}
+	dst = append(dst, a.extra...)
 	return append(dst, "\r\n\r\n"...)
 }
 
@@ -112,12 +118,13 @@ func appendAccept(dst, key []byte) []byte {
 	return base64.StdEncoding.AppendEncode(dst, sum[:])
 }
 
-// validKey tells whether a key is 16 bytes in base64 (section 4.1).
+// validKey reports whether a key is 16 bytes in base64 (section 4.1).
 func validKey(key []byte) bool {
 	var buf [18]byte
 	if len(key) != keyLength {
 		return false
 	}
-	n, err := base64.StdEncoding.Strict().Decode(buf[:], key)
+	// Not Strict: the bits behind the sixteenth byte don't count, and in the example of section 4.1 they are set.
+	n, err := base64.StdEncoding.Decode(buf[:], key)
 	return err == nil && n == 16
 }

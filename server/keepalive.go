@@ -99,15 +99,14 @@ func (c *Conn) askForLife(now wheel.Time) {
 	c.alive = now
 }
 
-// noAnswer gives up a peer that did not answer in time, unless its answer has come and is not read yet,
-// as after this process was stopped, or the ping is still under way behind bytes that it acknowledges.
+// noAnswer gives up a peer that did not answer in time, unless the ping is still under way behind bytes that
+// it acknowledges.
 func (c *Conn) noAnswer(now wheel.Time) {
-	if c.unread() {
-		c.state &^= stPinged
-		c.sign(now)
+	switch a, ok := c.acks(); {
+	case ok && a.Unsent && !a.Unanswered: // the peer does not read, and its kernel acknowledges the probes
+		c.alive = now
 		return
-	}
-	if a, ok := c.acks(); ok && a.Outstanding && ticksOf(a.Since) < now-c.alive {
+	case ok && a.Outstanding && ticksOf(a.Since) < now-c.alive:
 		c.alive = now - ticksOf(a.Since)
 		return
 	}

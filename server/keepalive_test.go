@@ -217,60 +217,19 @@ func TestPongTimeoutDoesNotSpin(t *testing.T) {
 	})
 }
 
-// TestPongTimeoutIsNotOurs: an answer that came and was not read yet counts, and a ping that is still
-// under way behind what the peer takes is waited for.
+// TestPongTimeoutIsNotOurs: a ping that is still under way behind what the peer takes is waited for.
 func TestPongTimeoutIsNotOurs(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
-		p, c, _ := met(t, s, Options{PongTimeout: time.Hour, WriteTimeout: -1})
-		pinged := func() {
+		_, c, j := full(t, s)
+		quietly(t, c, func() {
 			c.state |= stPinged
 			c.alive = s.now() - ticksOf(time.Hour)
-		}
-		quietly(t, c, func() { // the loop can't read it meanwhile
-			pinged()
-			p.send(frame(ws.OpPong, ""))
-			await(t, "the answer has come", c.unread)
-			if c.noAnswer(s.now()); c.state.has(stDead | stPinged) {
-				t.Error("given up though it has answered")
-			}
-		})
-		p.send(frame(ws.OpText, "x"))
-		p.want(ws.OpText, "x")
-		p, c, j := full(t, s)
-		quietly(t, c, func() {
-			pinged()
 			if c.noAnswer(s.now()); c.state.has(stDead) || s.now()-c.alive > ticksOf(time.Hour)/2 {
 				t.Errorf("given up, or waited for no longer, though it takes what is before the ping: at %d since %d", s.now(), c.alive)
 			}
 		})
 		must(t, c.Close())
 		j.want(t, "close")
-	})
-}
-
-// TestSilenceIsNotOurs: what came and was not read yet counts for the other timeouts too.
-func TestSilenceIsNotOurs(t *testing.T) {
-	onPollers(t, func(t *testing.T, s *Server) {
-		p, c, _ := met(t, s, Options{IdleTimeout: time.Hour, MessageTimeout: time.Hour, OnMessage: echo})
-		whole := frame(ws.OpText, "whole")
-		quietly(t, c, func() { // the loop can't read it meanwhile
-			c.heard = s.now() - ticksOf(time.Hour)
-			p.send(whole[:3])
-			await(t, "half a message has come", c.unread)
-			if c.expire(s.now()); c.concluded() {
-				t.Errorf("closed though it has said something: %+v", *c.ext.end)
-			}
-		})
-		await(t, "it is read", func() bool { return c.snapshot().has(stHalf) })
-		quietly(t, c, func() {
-			c.began = s.now() - ticksOf(time.Hour)
-			p.send(whole[3:])
-			await(t, "the rest has come", c.unread)
-			if c.expire(s.now()); c.concluded() {
-				t.Errorf("closed though the message is whole: %+v", *c.ext.end)
-			}
-		})
-		p.want(ws.OpText, "whole")
 	})
 }
 
@@ -419,6 +378,59 @@ func TestKeepaliveOptions(t *testing.T) {
 	for _, o := range []Options{{PongTimeout: -1}, {Keepalive: maxTimer + 1}, {PongTimeout: maxTimer + 1}} {
 		if o.Check() == nil {
 			t.Errorf("taken: %+v", o)
+		}
+	}
+}
+
+// TestNotReadingIsNotGone: a peer that does not read stays, for all that its kernel acknowledges the probes of its
+// closed window, until the write timeout. One that acknowledges nothing any more is gone.
+func TestNotReadingIsNotGone(t *testing.T) {
+	const user = 300 * time.Millisecond
+	for _, v := range ways[:2] { // a unix socket acknowledges nothing
+		for _, where := range []string{"in the kernel", "in the process", "in the kernel, then gone"} {
+			t.Run(v.name+", "+where, func(t *testing.T) {
+				onPollers(t, func(t *testing.T, s *Server) {
+					s.UserTimeout = user
+					o := Options{WriteTimeout: time.Hour, Keepalive: user, PongTimeout: user, OnMessage: echo, SendBuffer: 64 << 10}
+					gone := where == "in the kernel, then gone"
+					if gone {
+						o.Keepalive = -1
+					}
+					size := 40_000
+					if where == "in the process" {
+						size = 200_000
+					}
+					p, c, j := v.meet(t, s, o)
+					if outcome, err := c.Write(Binary, make([]byte, size)); err != nil || (outcome == Queued) != (size > 100_000) {
+						t.Fatalf("%v, %v", outcome, err)
+					}
+					probes := uint8(3)
+					if gone {
+						probes = 1
+					}
+					await(t, "its window is probed some times in a row", func() bool {
+						c.mu.Lock()
+						defer c.mu.Unlock()
+						info, err := unix.GetsockoptTCPInfo(int(c.fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+						if err != nil {
+							t.Fatalf("the connection is gone: %+v", c.ext.end)
+						}
+						return info.Backoff >= probes
+					})
+					if gone {
+						p.cutOff()
+						j.wantClose(t, Closing{Cause: PeerGone, Code: CodeAbnormal, Err: syscall.ETIMEDOUT})
+						return
+					}
+					if h, data := p.frame(); h.OpCode != ws.OpBinary || len(data) != size {
+						t.Fatalf("came %d bytes", len(data))
+					}
+					p.send(frame(ws.OpText, "here"))
+					for h, _ := p.frame(); h.OpCode == ws.OpPing; h, _ = p.frame() {
+						p.send(frame(ws.OpPong, ""))
+					}
+				})
+			})
 		}
 	}
 }

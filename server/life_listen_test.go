@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -49,7 +48,7 @@ func TestLifeListeners(t *testing.T) {
 			t.Parallel()
 			lifeBackends(t, func(t *testing.T, b netpoll.Backend) {
 				handles := make(chan *Conn, 1)
-				srv := &Server{Poller: b, UserTimeout: 12345 * time.Millisecond}
+				srv := &Server{Poller: b}
 				srv.Handle("/ws", Options{OnMessage: lifeEcho, OnOpen: func(c *Conn, _ *Request) { handles <- c }})
 				l := open(t)
 				addr := l.Addr().String()
@@ -64,8 +63,8 @@ func TestLifeListeners(t *testing.T) {
 				want := peer.LocalAddr().String()
 				if strings.Contains(addr, "/") {
 					want = "invalid AddrPort"
-				} else if got := lifeUserTimeout(t, c); got != 12345 {
-					t.Errorf("TCP_USER_TIMEOUT of the connection is %d ms", got)
+				} else if got := lifeUserTimeout(t, c); got != 0 {
+					t.Errorf("TCP_USER_TIMEOUT of the connection is %d ms: it ends peers that do not read", got)
 				}
 				if c.RemoteAddr().String() != want {
 					t.Errorf("the peer is %v, want %v", c.RemoteAddr(), want)

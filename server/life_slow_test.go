@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -265,12 +266,23 @@ func TestLifeOverWorkers(t *testing.T) {
 	})
 }
 
-// lifeOverstay returns when the loop whose handler calls it was given to somebody else.
+// lifeOverstay returns when the loop whose handler calls it was replaced.
 func lifeOverstay(t testing.TB, srv *Server) {
 	deposed := srv.Stats().Deposed
-	for end := time.Now().Add(lifeBound); srv.Stats().Deposed == deposed; time.Sleep(time.Millisecond) {
+	lifeUntil(t, "the loop is replaced", func() bool { return srv.Stats().Deposed != deposed })
+}
+
+// lifeOffloads returns how many times endpoints were offloaded, for whatever reason.
+func lifeOffloads(srv *Server) uint64 {
+	n := srv.Stats().Offloads
+	return sum(n[:])
+}
+
+// lifeUntil blocks a handler until something holds.
+func lifeUntil(t testing.TB, what string, holds func() bool) {
+	for end := time.Now().Add(lifeBound); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Error("a handler holds its loop for ever")
+			t.Errorf("a handler waits in vain until %s", what)
 			return
 		}
 	}
@@ -289,6 +301,133 @@ func (s *lifeSeries) enter(t testing.TB) (leave func()) {
 	}
 	s.busy = true
 	return func() { s.busy = false }
+}
+
+// TestLifeOffloaded: an endpoint goes to the pool for a handler that blocks and for one that computes, and
+// for messages apart from ticks. What it takes is TestEvidence's; here, that it is noticed at all.
+func TestLifeOffloaded(t *testing.T) {
+	t.Parallel()
+	for name, takesLong := range map[string]func(t testing.TB, srv *Server){
+		"blocks": func(t testing.TB, srv *Server) {
+			lifeUntil(t, "the endpoint is offloaded", func() bool { return lifeOffloads(srv) > 0 })
+		},
+		"computes": func(t testing.TB, srv *Server) {
+			for end := time.Now().Add(lifeBound); lifeOffloads(srv) == 0; {
+				if time.Now().After(end) {
+					t.Error("a handler computes and is not offloaded")
+					return
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lifeBackends(t, func(t *testing.T, backend netpoll.Backend) {
+				srv := &Server{Poller: backend}
+				ep := srv.Handle("/ws", Options{OnMessage: func(c *Conn, m Message) {
+					takesLong(t, srv)
+					c.Write(m.Kind, m.Data)
+				}})
+				lifeDial(t, lifeServe(t, srv), "/ws").echo("long")
+				if ep.slow.until.Load() == 0 || ep.slowTicks.until.Load() != 0 {
+					t.Errorf("messages are offloaded until %d, ticks until %d", ep.slow.until.Load(), ep.slowTicks.until.Load())
+				}
+				if st := srv.Stats(); st.Deposed == 0 {
+					t.Errorf("%d replacements", st.Deposed)
+				}
+			})
+		})
+	}
+}
+
+// TestLifeReplacedAccusesNothing: a replacement in which no handler runs is no evidence, and a handler that
+// returned is not out.
+func TestLifeReplacedAccusesNothing(t *testing.T) {
+	t.Parallel()
+	srv := new(Server)
+	s := &slowness{lane: new(lane)}
+	w := &worker{role: onLoop}
+	w.start(s)
+	s.replaced(w, srv, share{})
+	w.timed(s, time.Time{})
+	if s.evidence.out != 0 || w.running.Load() != nil || w.out.Load() != nil {
+		t.Errorf("%d handlers are out after it returned", s.evidence.out)
+	}
+	s.replaced(w, srv, share{}) // the watchdog saw it, and then it returned
+	if s.evidence.out != 0 || s.active(0) {
+		t.Errorf("%d handlers are out that had returned before", s.evidence.out)
+	}
+}
+
+// TestLifeQuickOnThePool: where handlers prove quick on the pool, it reads for them. Control frames are
+// answered all the same when then all workers block.
+func TestLifeQuickOnThePool(t *testing.T) {
+	t.Parallel()
+	const workers = 8
+	lifeBackends(t, func(t *testing.T, backend netpoll.Backend) {
+		b := newLifeBlocker(t, &Server{Poller: backend, Loops: 1, Workers: workers}, "OnMessage")
+		echo, pinged := lifeDial(t, b.addr, "/ws"), lifeDial(t, b.addr, "/ws")
+		lifeSlow(b.ep)
+		for i := 0; i < 2*quickCalls || !b.ep.slow.quick() && i < 1000; i++ {
+			echo.echo("quick")
+			pinged.ping("quick")
+		}
+		if !b.ep.slow.quick() {
+			t.Skip("the machine is too slow to tell")
+		}
+		b.block(t, "OnMessage", 5*workers, workers)
+		pinged.ping("at the same time")
+		b.closed(t, pinged)
+		b.letGo()
+		for _, peer := range b.peers {
+			peer.want(ws.OpText, "blocked")
+		}
+		echo.echo("after")
+		lifeEnd(t, b.srv)
+		b.ledger.check(t, 5*workers+2)
+	})
+}
+
+// TestLaneKeepsGoroutines: a goroutine of a lane waits for the next job, until the lane has had no work for a
+// while, or is closed.
+func TestLaneKeepsGoroutines(t *testing.T) {
+	t.Parallel()
+	var p pool
+	srv := new(Server)
+	for _, l := range []*lane{&p.handlers, &p.ticks, &p.closes, &p.inflates, &p.questions} {
+		l.open(srv, onHandlers, 1, 4)
+		l.sweeping = true // so that no timer does
+	}
+	l := &p.handlers
+	ended := &Conn{loop: &loop{srv: srv}, state: stGone}
+	serve := func(then func() bool) {
+		t.Helper()
+		l.submit(ended, stJob, false)
+		lifeEventually(t, "the job is done", func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.running == 0 && then()
+		})
+	}
+	waits := func() bool { return l.idle == 1 }
+	gone := func() {
+		t.Helper()
+		done := make(chan error)
+		go func() { srv.goroutines.Wait(); close(done) }()
+		lifeMust(t, lifeGet(t, done, "the end of the goroutines"))
+	}
+	for range 3 {
+		serve(waits)
+	}
+	l.used = false
+	l.sweep()
+	gone()
+	l.sweeping = true
+	serve(waits)
+	p.close()
+	gone()
+	serve(func() bool { return l.idle == 0 })
+	gone()
 }
 
 // TestLifeOrder: messages come in order and handlers one at a time, while the endpoint is slow and
@@ -389,8 +528,8 @@ func TestLifeBackOnTheLoop(t *testing.T) {
 		srv := &Server{Poller: backend}
 		ep := srv.Handle("/ws", Options{OnMessage: func(c *Conn, m Message) {
 			where := lifeWhere()
-			if string(m.Data) == "overstay" && where == "loop" {
-				lifeOverstay(t, srv)
+			if string(m.Data) == "block" && where == "loop" {
+				lifeUntil(t, "the endpoint is offloaded", func() bool { return lifeOffloads(srv) > 0 })
 			}
 			c.WriteText(where)
 		}})
@@ -399,8 +538,7 @@ func TestLifeBackOnTheLoop(t *testing.T) {
 			peer.text(s)
 			return string(peer.next().Payload)
 		}
-		for ask("overstay") != "loop" { // a machine under load may make it slow before
-		}
+		ask("block")
 		if !ep.slow.is(srv.now()) {
 			t.Error("it is not noted as slow")
 		}
@@ -422,7 +560,7 @@ func TestLifeSlowness(t *testing.T) {
 		if s.is(start) {
 			t.Error("slow from the beginning")
 		}
-		s.mark(start)
+		s.mark(start, slowFor)
 		for _, x := range []struct {
 			after wheel.Time
 			want  bool
@@ -442,49 +580,63 @@ func TestLifeSlowAgain(t *testing.T) {
 		var s slowness
 		now := start
 		for i, want := range []wheel.Time{500, 1000, 2000, 4000, 8000, 8000} {
-			s.overstayed(now)
-			s.overstayed(now) // on a second loop
+			s.offload(now, OffloadCPU)
+			s.offload(now, OffloadCPU) // on a second loop
 			if !s.is(now+want-2) || s.is(now+want+1) {
 				t.Errorf("from %d, the %dth time: not handed over for %d ms", start, i+1, want)
 			}
 			now += want + slowMost/2
 		}
 		now += 2 * slowMost
-		s.overstayed(now)
+		s.offload(now, OffloadCPU)
 		if !s.is(now+slowFor-2) || s.is(now+slowFor+1) {
 			t.Errorf("from %d: after a while the time is not as long as at first", start)
 		}
 	}
 }
 
-// TestLifeStillSlow: what ran on the pool decides whether the mark is renewed when its time is over.
+// TestLifeStillSlow: what ran on the pool decides whether handlers stay there when their time is over. Few
+// calls that the kernel preempted don't.
 func TestLifeStillSlow(t *testing.T) {
 	t.Parallel()
 	const over = slowFor + 1
+	calls := func(n int, of time.Duration, more ...time.Duration) []time.Duration {
+		return append(slices.Repeat([]time.Duration{of}, n), more...)
+	}
 	for name, x := range map[string]struct {
-		took    []time.Duration
-		running int // goroutines of the lane, of two
-		want    bool
+		took        []time.Duration
+		running     int // goroutines of the lane, of two
+		slow, quick bool
 	}{
-		"nothing ran":          {nil, 0, false},
-		"quick ones":           {[]time.Duration{slowMean / 10, slowMean / 10}, 1, false},
-		"slow ones":            {[]time.Duration{slowMean * 2, slowMean * 2}, 0, true},
-		"one among many":       {[]time.Duration{slowMean * 2, 0, 0, 0}, 0, false},
-		"none ended, no room":  {nil, 2, true},
-		"quick ones, no room":  {[]time.Duration{0, 0}, 2, true},
-		"none ended, but room": {nil, 1, false},
+		"nothing ran":               {nil, 0, false, false},
+		"too few quick ones":        {calls(2, slowCall/10), 1, false, false},
+		"quick ones":                {calls(quickCalls, slowCall/10), 1, false, true},
+		"slow ones":                 {calls(2, slowCall), 0, true, false},
+		"half of them are slow":     {calls(20, slowCall, calls(20, 0)...), 0, false, true},
+		"more than half are":        {calls(21, slowCall, calls(20, 0)...), 0, true, false},
+		"one in fifty is preempted": {calls(49, slowCall/10, 20*time.Millisecond), 0, false, true},
+		"one in nine is long":       {calls(80, slowCall/10, calls(10, longCall)...), 0, true, false},
+		"none ended, no room":       {nil, 2, true, false},
+		"quick ones, no room":       {calls(quickCalls, 0), 2, true, true},
+		"none ended, but room":      {nil, 1, false, false},
 	} {
 		s := slowness{lane: &lane{limit: 2, running: x.running}}
-		s.mark(0)
+		s.mark(0, slowFor)
 		for _, d := range x.took {
 			s.took(d)
 		}
-		if got := s.is(over); got != x.want {
-			t.Errorf("%s: it is slow anew: %v", name, got)
+		if s.quick() != x.quick {
+			t.Errorf("%s: they are quick: %v", name, !x.quick)
+		}
+		if got := s.is(over); got != x.slow {
+			t.Errorf("%s: they stay on the pool: %v", name, got)
 		}
 		s.lane.running = 0
-		if x.want && (!s.is(over+slowFor-2) || s.is(2*over)) {
+		if x.slow && (!s.is(over+slowFor-2) || s.is(2*over)) {
 			t.Errorf("%s: the new time is not as long as the old, or takes what ran before into account", name)
+		}
+		if kept := s.offloads[OffloadKept].Load(); kept != 0 != x.slow {
+			t.Errorf("%s: counted as kept %d times", name, kept)
 		}
 	}
 }

@@ -21,7 +21,10 @@ type loop struct {
 	table table
 	wheel *wheel.Wheel
 	grid  tickGrid
-	queue []*Conn // connections whose turn goes on, in order
+	queue []*Conn // connections for which something is to be done, in order
+	bulk  []*Conn // connections that had their share and have more to read, in order
+	// read holds the slots of connections that read bulkFrom bytes or more in their last turn.
+	read slotSet
 	// sleeping is whether the loop waits in the poller, and until when if sleepEnds.
 	sleeping, sleepEnds bool
 	until               wheel.Time
@@ -39,7 +42,8 @@ const (
 	batchEvents = 256 // taken from the kernel at once
 	batchDue    = 256 // taken from the wheel at once, at the most
 	leastDue    = 8   // and at the least
-	batchQueue  = 4   // taken from the queue at once
+	batchQueue  = 64  // taken from the queue at once
+	batchBulk   = 4   // taken from the bulk connections that wait at once
 
 	// longBatch is the time, in milliseconds, from which a batch is too long that was full of what was
 	// due: events wait for as much as two of them. It takes handlers of more than 30 µs to get there.
@@ -87,7 +91,6 @@ func (l *loop) addAcceptor(a *acceptor) netpoll.Token {
 // run serves the loop until it is closed or somebody else was put in charge of it.
 func (l *loop) run(s *shift) {
 	defer l.srv.goroutines.Done()
-	defer l.srv.handling.enter()()
 	returned := false
 	defer func() {
 		if !returned {
@@ -107,7 +110,7 @@ func (l *loop) run(s *shift) {
 // gather waits for work and takes a batch of it. What is due by the clock goes first, because it
 // has a time to be held against.
 func (l *loop) gather(s *shift) bool {
-	wait := l.fallAsleep()
+	wait, wake := l.fallAsleep()
 	if s.sparse {
 		l.watch.postpone(wait)
 	}
@@ -120,10 +123,10 @@ func (l *loop) gather(s *shift) bool {
 		return false
 	}
 	last := s.now
-	s.now = l.srv.now()
+	s.now = wheelTime(l.srv.clock.look(wake))
 	planned := s.sparse && !s.now.Before(l.until) // mu is for the readers of until: this goroutine writes it
 	s.sparse = s.now-last > 1
-	s.items = s.items[:0]
+	s.items, s.batchRead = s.items[:0], 0
 	l.mu.Lock()
 	l.sleeping = false
 	l.fit(s.now - last)
@@ -134,8 +137,7 @@ func (l *loop) gather(s *shift) bool {
 			s.items = append(s.items, item{conn: c, what: itemDue, placed: l.wheel.LastDue(slot)})
 		}
 	}
-	l.takeEvents(s, s.events[:n])
-	l.takeQueue(s)
+	l.take(s, s.events[:n])
 	l.mu.Unlock()
 	s.fetch()
 	if b := l.beat.Load(); b != nil {
@@ -162,8 +164,18 @@ func (l *loop) fit(took wheel.Time) {
 	}
 }
 
+// take adds events and what waits to a batch, small messages before bulk. The lock is held.
+func (l *loop) take(s *shift, events []netpoll.Event) {
+	l.takeEvents(s, events)
+	l.takeQueues(s)
+	s.items = append(s.items, s.bulk...)
+	clear(s.bulk)
+	s.bulk = s.bulk[:0]
+}
+
 // takeEvents finds whose events they are. One whose connection is gone, though its slot may have a
-// new one, is dropped here. The lock is held.
+// new one, is dropped here. Connections that read much in their last turn are put aside in s.bulk. The
+// lock is held.
 func (l *loop) takeEvents(s *shift, events []netpoll.Event) {
 	for _, ev := range events {
 		if ev.Token&listenerToken != 0 {
@@ -172,22 +184,22 @@ func (l *loop) takeEvents(s *shift, events []netpoll.Event) {
 			}
 			continue
 		}
-		if c := l.table.get(uint32(ev.Token & slotMask)); c != nil && c.token() == ev.Token {
+		c := l.table.get(uint32(ev.Token & slotMask))
+		switch {
+		case c == nil || c.token() != ev.Token:
+		case ev.Ready&netpoll.Readable != 0 && l.read.remove(c.slot):
+			s.bulk = append(s.bulk, item{conn: c, what: itemBulk, ready: ev.Ready})
+		default:
 			s.items = append(s.items, item{conn: c, what: itemEvent, ready: ev.Ready})
 		}
 	}
 }
 
-// takeQueue takes the first of those that wait for another turn. The lock is held.
-func (l *loop) takeQueue(s *shift) {
-	n := min(len(l.queue), batchQueue)
-	for _, c := range l.queue[:n] {
-		s.items = append(s.items, item{conn: c, what: itemResume})
-	}
-	clear(l.queue[:n]) // what was taken must not be kept alive by the array
-	if l.queue = l.queue[n:]; len(l.queue) == 0 {
-		l.queue = nil
-	}
+// takeQueues takes the first of those that wait for another turn. Bulk goes behind the rest, and a few
+// of it in each batch, so neither waits for all of the other. The lock is held.
+func (l *loop) takeQueues(s *shift) {
+	s.takeFrom(&l.queue, batchQueue)
+	s.takeFrom(&l.bulk, batchBulk)
 	for _, a := range l.acceptors {
 		if a.again.CompareAndSwap(true, false) {
 			s.items = append(s.items, item{accept: a, what: itemAccept})
@@ -195,19 +207,22 @@ func (l *loop) takeQueue(s *shift) {
 	}
 }
 
-// fallAsleep works out how long the loop may wait, and says so to those who bring it work.
-func (l *loop) fallAsleep() time.Duration {
+// fallAsleep works out how long the loop may wait, and until when by the server's clock, and says so to those
+// who bring it work.
+func (l *loop) fallAsleep() (wait, wake time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) > 0 || l.acceptAgain() {
-		return 0
+	if len(l.queue)+len(l.bulk) > 0 || l.acceptAgain() {
+		return 0, never
 	}
 	l.sleeping = true
 	l.until, l.sleepEnds = l.wheel.Next()
 	if !l.sleepEnds {
-		return -1
+		return -1, never
 	}
-	return max(0, -l.srv.since(l.until))
+	now := l.srv.clock.now()
+	wait = max(0, -sinceAt(now, l.until))
+	return wait, now + wait
 }
 
 func (l *loop) acceptAgain() bool {
@@ -226,11 +241,25 @@ func (l *loop) enqueue(c *Conn) {
 	l.wakeIf(l.sleeping)
 }
 
+// enqueueBulk is enqueue for a connection that had its share. Any goroutine may call it.
+func (l *loop) enqueueBulk(c *Conn) {
+	l.mu.Lock()
+	l.bulk = append(l.bulk, c)
+	l.wakeIf(l.sleeping)
+}
+
+// markBulk notes that c read much in its turn. Any goroutine may call it.
+func (l *loop) markBulk(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.read.add(c.slot)
+}
+
 // waiting is how many connections wait for another turn.
 func (l *loop) waiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.queue)
+	return len(l.queue) + len(l.bulk)
 }
 
 // rouse ends the loop's sleep, for those who left word elsewhere. Any goroutine may call it.

@@ -174,11 +174,11 @@ func misHandlers(s *misScene, kind string, toOther bool) Options {
 		},
 	}
 	if kind == "Authorize" {
-		o.Authorize = func(r *http.Request) error {
+		o.Authorize = func(r *http.Request) (Grant, error) {
 			if r.URL.RawQuery == "culprit" {
 				s.handle(nil, toOther)
 			}
-			return nil
+			return Grant{}, nil
 		}
 	}
 	return o

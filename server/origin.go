@@ -10,21 +10,38 @@ import (
 // This file is pure: which pages may open a connection (RFC 6455 sections 4.2.2 and 10.2). An origin
 // is taken apart by the grammar in which browsers write it, and not as a URL, which may be more.
 
-// origin is a serialized one: scheme "://" host [ ":" port ] (RFC 6454 section 6.2).
+// origin is a serialized one: scheme "://" host [ ":" port ] (RFC 6454 section 6.2). That of an app may have no host.
 type origin struct {
 	scheme, host string // in lower case
 	port         string // that of the scheme if none is given; empty if it has none
 }
 
 func parseOrigin(s string) (o origin, ok bool) {
-	o.scheme, s, ok = strings.Cut(lower(s), "://")
-	if !ok || !isScheme(o.scheme) {
+	scheme, s, ok := strings.Cut(lower(s), "://")
+	if !ok || !isScheme(scheme) {
 		return o, false
+	}
+	o.scheme = pageScheme(scheme)
+	if !isWeb(o.scheme) && isAppHost(s) {
+		o.host = s
+		return o, true
 	}
 	if o.host, o.port, ok = splitAuthority(s); o.port == "" {
 		o.port = defaultPort(o.scheme)
 	}
 	return o, ok
+}
+
+// pageScheme returns the scheme of the pages that connect by scheme. Clients that are no browsers send ws and
+// wss, the schemes of what they connect to.
+func pageScheme(scheme string) string {
+	switch scheme {
+	case "ws":
+		return "http"
+	case "wss":
+		return "https"
+	}
+	return scheme
 }
 
 // originPattern is one of Options.Origins, taken apart.
@@ -47,6 +64,9 @@ func parseOriginPattern(s string) (p originPattern, err error) {
 	if !whole {
 		scheme, rest = "", scheme
 	}
+	if o, ok := parseOrigin(s); ok && !isWeb(o.scheme) {
+		return originPattern{origin: o}, nil
+	}
 	rest, p.below = strings.CutPrefix(rest, "*.")
 	rest, anyPort := strings.CutSuffix(rest, ":*")
 	var ok bool
@@ -54,11 +74,11 @@ func parseOriginPattern(s string) (p originPattern, err error) {
 	if !ok || whole && !isScheme(scheme) || anyPort && p.port != "" {
 		return p, fmt.Errorf("server: malformed origin pattern %q: want scheme://host[:port], null or *", s)
 	}
-	p.scheme = scheme
+	p.scheme = pageScheme(scheme)
 	if anyPort {
 		p.port = "*"
 	} else if p.port == "" {
-		p.port = defaultPort(scheme)
+		p.port = defaultPort(p.scheme)
 	}
 	return p, nil
 }
@@ -138,6 +158,17 @@ func isHostName(s string) bool {
 		}
 	}
 	return s != "" && s[0] != '.' && !strings.Contains(s, "..")
+}
+
+// isAppHost reports whether s may stand behind the scheme of an app, which is no domain: nothing, as in file://, a
+// dot, as in app://., or a name.
+func isAppHost(s string) bool {
+	for i := range len(s) {
+		if b := s[i]; !hostBytes[b] || strings.IndexByte(":[]*,", b) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // isScheme is RFC 3986 section 3.1, in lower case.

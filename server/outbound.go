@@ -105,6 +105,7 @@ func (c *Conn) hold(head, body []byte, l lease, torn bool) (Outcome, error) {
 		c.waitWritable()
 	case c.state.has(stWriting):
 		c.weigh()
+		c.pace()
 	case out.held >= corkBytes:
 		c.flush()
 	}
@@ -127,6 +128,7 @@ func (c *Conn) ownBacklog() *backlog {
 		c.out = backlogs.Get().(*backlog)
 		c.out.rank.conn = c
 	}
+	c.out.answering = c.state.has(stAnswers)
 	return c.out
 }
 
@@ -135,12 +137,14 @@ func (c *Conn) ownBacklog() *backlog {
 func (c *Conn) waitWritable() {
 	if !c.state.has(stWriting | stDead | stGone) {
 		c.state |= stWriting
+		c.beginPace()
 		if err := c.loop.poll.Modify(int(c.fd), c.token(), netpoll.Read|netpoll.Write); err != nil {
 			c.lose(err)
 			return
 		}
 	}
 	c.weigh()
+	c.pace()
 	c.placeSooner()
 }
 
@@ -148,6 +152,7 @@ func (c *Conn) waitWritable() {
 func (c *Conn) flush() {
 	defer c.noteTaken(c.state.has(stWriting), c.heldOut())
 	for c.out != nil && !c.state.has(stDead|stGone) {
+		c.placePong()
 		var room [16][]byte
 		n, err := c.sendv(c.out.vectors(room[:0]))
 		if err != nil && err != netpoll.ErrWouldBlock {
@@ -156,6 +161,7 @@ func (c *Conn) flush() {
 		}
 		before := c.out.held
 		c.out.sent(n)
+		c.noteTook(n)
 		c.loop.srv.outbound.give(int64(before - c.out.held))
 		switch {
 		case c.out.held == 0:
@@ -165,6 +171,17 @@ func (c *Conn) flush() {
 			return
 		}
 	}
+}
+
+// placePong queues the pong that waits where it goes out next: section 5.5.2 wants it "as soon as is practical". A
+// frame that has begun goes out first. c.mu must be held.
+func (c *Conn) placePong() {
+	if !c.out.pinged || c.out.empty() || c.out.inFrame() {
+		return
+	}
+	before := c.out.held
+	c.out.placePong()
+	c.loop.srv.outbound.used.Add(int64(c.out.held - before))
 }
 
 // heldOut is what waits, by the measure of the backlog.
@@ -189,6 +206,7 @@ func (c *Conn) flushed() {
 	c.unrank()
 	c.out.recycle()
 	c.out = nil
+	c.state &^= stPaused
 	if c.state.has(stWriting) {
 		c.state &^= stWriting
 		if err := c.loop.poll.Modify(int(c.fd), c.token(), netpoll.Read); err != nil {
@@ -197,7 +215,7 @@ func (c *Conn) flushed() {
 		}
 	}
 	if pinged {
-		c.control(appendFrame(nil, ws.OpPong, ping))
+		c.say(appendFrame(nil, ws.OpPong, ping), pong)
 	}
 	if c.out == nil {
 		c.wordsSaid()
@@ -230,17 +248,14 @@ func (c *Conn) dropBacklog() {
 // waits tells whether something waits for the peer, and not for the end of a handler only.
 func (c *Conn) waits() bool { return c.out != nil && (!c.state.has(stCork) || c.state.has(stWriting)) }
 
-// congested tells that so much waits that the peer is not to be read: half of its backlog, or so much
-// that it would have to give way before its next answers could wait too.
+// congested reports whether the peer is not read at all, because c would have to give way before its
+// next answers could wait too. c.mu must be held.
 func (c *Conn) congested() bool {
-	if c.out == nil || c.ep == nil {
-		return false
-	}
-	return c.out.held > c.ep.opts.Backlog/2 ||
-		c.waits() && !c.loop.srv.outbound.hasRoom(2*int64(c.out.held)) && c.loop.srv.amongWorst(c.out.held)
+	return c.ep != nil && c.waits() && !c.loop.srv.outbound.hasRoom(2*int64(c.out.held)) && c.loop.srv.amongWorst(c.out.held)
 }
 
 func (c *Conn) countOut(n int) {
 	c.loop.stats.messagesOut.Add(1)
 	c.loop.stats.bytesOut.Add(uint64(n))
+	c.noteSent()
 }

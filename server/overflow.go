@@ -68,6 +68,7 @@ func (c *Conn) lighten(before int) (freed int) {
 	if freed = before - c.out.held; freed > 0 {
 		c.loop.srv.outbound.give(int64(freed))
 		c.weigh()
+		c.pace()
 		if c.state.has(stReadable) {
 			c.nudge()
 		}

@@ -380,16 +380,13 @@ func TestOverflowWriteTimeout(t *testing.T) {
 // was forgotten, though it takes nothing.
 func TestOverflowReadsOn(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
-		p, c, j := slowPeer(t, s, Options{Overflow: KeepLatest, Backlog: 40_000, WriteTimeout: -1})
-		for c.Buffered() < 30_000 {
-			_, err := c.Write(Binary, make([]byte, 1000))
-			must(t, err)
-		}
+		p, c, j := slowPeer(t, s, Options{Overflow: KeepLatest, Backlog: 40_000, WriteTimeout: -1, OnMessage: echo})
+		pausedByAnswers(t, p, c, j, 20_000)
 		p.send(frame(ws.OpText, "hear me"))
 		await(t, "it is there, and not read", func() bool {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			return c.state.has(stReadable) && !c.state.has(stTurn) && c.unread()
+			return c.state.has(stReadable) && !c.state.has(stTurn) && c.withheld()
 		})
 		c.mu.Lock()
 		c.forget(c.out.held, false)

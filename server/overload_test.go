@@ -196,7 +196,7 @@ func TestLaneComputes(t *testing.T) {
 	for range conns {
 		peers = append(peers, open(t, addr, "/"))
 	}
-	ep.slow.mark(s.now() + wheel.Time(bound/time.Millisecond))
+	ep.slow.mark(s.now(), slowFor+wheel.Time(bound/time.Millisecond))
 	for _, p := range peers {
 		p.send(frame(ws.OpText, "compute"))
 	}
@@ -228,7 +228,7 @@ func TestLaneGrowsInACrowd(t *testing.T) {
 	}
 	defer crowd.Wait()
 	defer close(release)
-	ep.slow.mark(s.now() + wheel.Time(bound/time.Millisecond))
+	ep.slow.mark(s.now(), slowFor+wheel.Time(bound/time.Millisecond))
 	for _, p := range peers {
 		p.send(frame(ws.OpText, "wait"))
 	}

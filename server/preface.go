@@ -44,7 +44,7 @@ const (
 type preface struct {
 	// own is whether it says nothing, and the addresses of the connection itself count.
 	own bool
-	// client is the zero AddrPort if it came by a unix socket.
+	// client is the zero AddrPort if it came by a unix socket, or the proxy does not say whence.
 	client netip.AddrPort
 }
 
@@ -109,7 +109,7 @@ func parsePrefaceLine(s string) (said preface, err error) {
 
 func prefaceAddr(s string, six bool) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(s)
-	return a.Unmap(), err == nil && a.Is6() == six && a.Zone() == ""
+	return plainAddr(a), err == nil && a.Is6() == six
 }
 
 // prefacePort reads a port: "heading zeroes are not permitted".
@@ -155,7 +155,9 @@ func parsePrefaceBinary(p []byte, family byte) (said preface, err error) {
 	sizes := [...]int{1: 4, 2: 16, 3: 108} // of an address
 	size := sizes[family>>4]
 	if size == 0 || family&0xf == 0 {
-		return preface{own: true}, nil // unspecified: nobody knows where the addresses end
+		// Unspecified: "the receiver is free to accept the connection anyway and use the real endpoint addresses
+		// or to reject it". The real ones are the proxy's, which a client must not pass for, so it has none.
+		return said, nil
 	}
 	block := p[prefaceFixed:]
 	vectors := 2 * size
@@ -168,10 +170,7 @@ func parsePrefaceBinary(p []byte, family byte) (said preface, err error) {
 	if err := checkVectors(p, prefaceFixed+vectors); err != nil {
 		return said, err
 	}
-	switch {
-	case family&0xf == 2:
-		return preface{own: true}, nil // datagrams: not supported, and then as unspecified
-	case family>>4 == 3:
+	if family>>4 == 3 || family&0xf == 2 { // datagrams are not supported, and then as unspecified
 		return said, nil
 	}
 	source, _ := netip.AddrFromSlice(block[:size])

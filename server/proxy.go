@@ -13,7 +13,8 @@ import (
 
 // ProxyProtocol makes a listener for [Server.Serve] whose connections begin with a header of haproxy's
 // PROXY protocol, version 1 or 2, by which a proxy says whose stream it passes on. RemoteAddr is that
-// client's address then, and PeerAddr the proxy's; a LOCAL or UNKNOWN connection is the proxy's own.
+// client's address then, and PeerAddr the proxy's; a LOCAL or UNKNOWN connection is the proxy's own. A client
+// of a unix socket, or of a family that the proxy does not specify, has the zero AddrPort.
 //
 // The header is required. A connection that begins with anything else is closed without an answer and
 // counted, as is one from who is not in Server.TrustedProxies, unless that is empty: then everybody who
@@ -100,14 +101,26 @@ func (c *Conn) introduce(w *worker, said preface) error {
 	return c.enterLate()
 }
 
+// fromProxy reports whether the connection comes from a trusted proxy, whose headers count. Owner only.
+func (c *Conn) fromProxy() bool {
+	trusted, remote := c.loop.srv.proxies, c.RemoteAddr()
+	if remote.IsValid() || len(trusted) == 0 {
+		return trusted.trust(remote.Addr())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// A client whose address a PROXY header does not say is no peer of a unix socket.
+	spokenFor := c.ext != nil && c.ext.peer != nil
+	return !spokenFor && trusted.trust(netip.Addr{})
+}
+
 // believe takes what a request says of its client, if its peer is a trusted proxy.
 func (c *Conn) believe(h *head) error {
-	trusted := c.loop.srv.proxies
-	if !trusted.trust(c.RemoteAddr().Addr()) {
+	if !c.fromProxy() {
 		return nil
 	}
-	client, err := trusted.client(h.fields("X-Forwarded-For"), h.fields("Forwarded"))
-	if err != nil || !client.IsValid() {
+	client, said, err := c.loop.srv.proxies.client(h.fields("X-Forwarded-For"), h.fields("Forwarded"))
+	if err != nil || !said {
 		return err
 	}
 	c.mu.Lock()
@@ -116,22 +129,36 @@ func (c *Conn) believe(h *head) error {
 	return c.enterLate()
 }
 
-// believeStd is believe for a request that net/http has read: the client, or the zero AddrPort.
-func (s *Server) believeStd(r *http.Request) (client netip.AddrPort, err error) {
-	peer, _ := netip.ParseAddrPort(r.RemoteAddr)            // a unix socket's is none
-	if !s.proxies.trust(peer.Addr().Unmap().WithZone("")) { // as netpoll has it
-		return client, nil
+// fromProxyStd is fromProxy for a request that net/http has read.
+func (s *Server) fromProxyStd(r *http.Request) bool {
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		return s.proxies.trust(plainAddr(peer.Addr())) // as netpoll has it
 	}
-	lines := func(name string) func(func([]byte) bool) {
-		return func(yield func([]byte) bool) {
-			for _, v := range r.Header.Values(name) {
-				if !yield([]byte(v)) {
-					return
-				}
+	if p := plainConnOf(r); p != nil && p.proxied {
+		return false
+	}
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return local != nil && local.Network() == "unix" && s.proxies.trust(netip.Addr{})
+}
+
+// believeStd is believe for a request that net/http has read. It reports whether a proxy says anything of the
+// client, whose address is the zero AddrPort if the proxy hides it.
+func (s *Server) believeStd(r *http.Request) (client netip.AddrPort, said bool, err error) {
+	if !s.fromProxyStd(r) {
+		return client, false, nil
+	}
+	return s.proxies.client(linesStd(r, "X-Forwarded-For"), linesStd(r, "Forwarded"))
+}
+
+// linesStd iterates over the values of a header, as head.fields does.
+func linesStd(r *http.Request, name string) func(func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		for _, v := range r.Header.Values(name) {
+			if !yield([]byte(v)) {
+				return
 			}
 		}
 	}
-	return s.proxies.client(lines("X-Forwarded-For"), lines("Forwarded"))
 }
 
 // speakFor makes client the connection's address, and keeps the peer's. It does not count for an address

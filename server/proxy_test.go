@@ -22,7 +22,7 @@ type seen struct{ remote, peer, asked, authorized string }
 // sees are the options of an endpoint that tells who its connections are from.
 func sees(who chan<- seen) Options {
 	return Options{
-		Authorize: func(r *http.Request) error { Remember(r, r.RemoteAddr); return nil },
+		Authorize: func(r *http.Request) (Grant, error) { return Grant{Value: r.RemoteAddr}, nil },
 		OnOpen: func(c *Conn, r *Request) {
 			who <- seen{c.RemoteAddr().String(), c.PeerAddr().String(), r.RemoteAddr().String(), c.Value().(string)}
 		},
@@ -58,8 +58,13 @@ func TestTrustedProxy(t *testing.T) {
 				{[]string{`Forwarded: for="[2001:db8::1]:80";proto=https`}, "[2001:db8::1]:80", nil},
 				{[]string{"Forwarded: for=192.0.2.1", "X-Forwarded-For: 192.0.2.1"}, "192.0.2.1:0", nil},
 				{nil, "", nil},
-				{[]string{"X-Forwarded-For: unknown"}, "", nil},
-				{[]string{"X-Forwarded-For: me"}, "", errForwarded},
+				{[]string{"X-Forwarded-For: fe80::1%eth0"}, "[fe80::1]:0", nil},
+				{[]string{"X-Forwarded-For: unknown"}, hidden, nil},
+				{[]string{"X-Forwarded-For: unix:"}, hidden, nil},
+				{[]string{"X-Forwarded-For: 10.0.0.9, unix:, 10.0.0.1"}, hidden, nil},
+				{[]string{"Forwarded: for=_hidden"}, hidden, nil},
+				{[]string{"Forwarded: proto=https"}, hidden, nil},
+				{[]string{`Forwarded: for="192.0.2.1`}, "", errForwarded},
 				{[]string{"Forwarded: for=192.0.2.1", "X-Forwarded-For: 192.0.2.2"}, "", errDiffering},
 			} {
 				p := dialBoth(t, door.addr, door.later)
@@ -69,8 +74,11 @@ func TestTrustedProxy(t *testing.T) {
 					continue
 				}
 				want := from(c.want, p.conn.LocalAddr())
-				if c.want == "" {
+				switch c.want {
+				case "":
 					want = from(p.conn.LocalAddr().String(), p.conn.LocalAddr())
+				case hidden:
+					want = seen{"invalid AddrPort", p.conn.LocalAddr().String(), "invalid AddrPort", ""}
 				}
 				p.upgraded()
 				if got := receive(t, "the open event", who); got != want {
@@ -96,7 +104,7 @@ func TestTrustedLinkLocal(t *testing.T) {
 	defer s.Close()
 	for _, addr := range []string{"[fe80::1]:80", "[fe80::1%eth0]:80"} {
 		r := &http.Request{RemoteAddr: addr, Header: http.Header{"X-Forwarded-For": {"192.0.2.1"}}}
-		if client, err := s.believeStd(r); client.Addr().String() != "192.0.2.1" || err != nil {
+		if client, _, err := s.believeStd(r); client.Addr().String() != "192.0.2.1" || err != nil {
 			t.Errorf("through %s: %v, %v", addr, client, err)
 		}
 	}
@@ -124,6 +132,150 @@ func TestTrustedUnix(t *testing.T) {
 			t.Errorf("trusted %v: %v, want %v", trusted, got, want)
 		}
 	}
+}
+
+// TestHiddenClients: a client whose address its proxy hides has none, and so no limit by it. It counts neither
+// for the proxy nor as a peer of a unix socket, whose headers may be trusted.
+func TestHiddenClients(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		s.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), {}}
+		s.MaxConnsPerAddress, s.Handler = 1, lifePlain
+		who := make(chan seen, 1)
+		ep := s.Handle("/ws", sees(who))
+		proxied := serveProxied(t, s)
+		plain := lifeListen(t)
+		lifeServeOn(t, s, plain)
+		mounted := lifeListen(t)
+		lifeHTTPServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.RemoteAddr = r.Header.Get("X-Real-Ip") // as a program may have it done, also for who sends none
+			ep.ServeHTTP(w, r)
+		}), mounted)
+		unspecified := string(binaryPreface(proxy, 0x00))
+		unix := string(binaryPreface(proxy, 0x31, strings.Repeat("\x00", 216)))
+		for _, c := range []struct {
+			name, addr, before string
+			later              bool
+			headers            []string
+		}{
+			{"nginx's unix:", plain.Addr().String(), "", false, []string{"X-Forwarded-For: unix:"}},
+			{"nginx's unix:, later", plain.Addr().String(), "", true, []string{"X-Forwarded-For: unix:"}},
+			{"unspecified", proxied, unspecified, false, nil},
+			{"unspecified, and says itself who it is", proxied, unspecified, false, []string{"X-Forwarded-For: 10.0.0.1"}},
+			{"unspecified, the same later", proxied, unspecified, true, []string{"X-Forwarded-For: 10.0.0.1"}},
+			{"unix, and says itself who it is", proxied, unix, false, []string{"X-Forwarded-For: 10.0.0.1"}},
+		} {
+			for range 2 { // one more than an address may have
+				p := dial(t, c.addr)
+				p.send([]byte(c.before))
+				if c.later {
+					p.send(headOf("HEAD / HTTP/1.1", "Host: a"))
+					p.answer()
+				}
+				p.send(upgradeTo("/ws", c.headers...))
+				p.upgraded()
+				got := receive(t, "the open event", who)
+				if got.authorized = ""; got != (seen{"invalid AddrPort", p.conn.LocalAddr().String(), "invalid AddrPort", ""}) {
+					t.Errorf("%s: %v", c.name, got)
+				}
+			}
+		}
+		socket := lifeUnix(t) // whose peers are trusted, and those are not that a header on it does not name
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(ProxyProtocol(socket)) }()
+		for _, later := range []bool{false, true} {
+			c := lifeConnect(t, socket.Addr().String())
+			c.raw([]byte(unspecified))
+			if later {
+				c.raw([]byte(lifeAsk("GET", "/", "")))
+				c.response(http.StatusOK)
+			}
+			c.raw(upgradeTo("/ws", "X-Forwarded-For: 10.0.0.1"))
+			c.response(http.StatusSwitchingProtocols)
+			if got := receive(t, "the open event", who); got.remote != "invalid AddrPort" {
+				t.Errorf("unspecified on a unix socket, later %v: %v", later, got)
+			}
+		}
+		p := dial(t, mounted.Addr().String())
+		p.send(upgradeTo("/ws", "X-Forwarded-For: 10.0.0.1"))
+		p.upgraded()
+		if got := receive(t, "the open event", who); got.remote != p.conn.LocalAddr().String() {
+			t.Errorf("mounted, without an address: %v", got)
+		}
+	})
+}
+
+// TestForwardedHostOrigin: behind a proxy that changes Host, the same origin is that of the host which the
+// trusted proxy was asked for, by each of the doors. Rejections are in the log, a few of them.
+func TestForwardedHostOrigin(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		log := new(lifeLog)
+		s.Logger = slog.New(log)
+		s.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), {}}
+		s.Handler = lifePlain
+		ep := s.Handle("/ws", Options{})
+		addr := serve(t, s)
+		mounted, unix := lifeListen(t), lifeUnix(t)
+		lifeHTTPServer(t, ep, mounted)
+		lifeServeOn(t, s, unix)
+		rejected := uint64(0)
+		for _, door := range []struct {
+			name, addr string
+			later      bool
+		}{{"accepted", addr, false}, {"upgraded later", addr, true}, {"mounted", mounted.Addr().String(), false}, {"unix", unix.Addr().String(), false}} {
+			for _, c := range []struct {
+				origin  string
+				headers []string
+				allowed bool
+			}{
+				{"https://app.example", nil, false}, // the Host is example.com
+				{"https://example.com", nil, true},
+				{"https://app.example", []string{"X-Forwarded-Host: app.example"}, true},
+				{"https://app.example:8443", []string{"X-Forwarded-Host: app.example:8443"}, true},
+				{"https://app.example:8443", []string{"X-Forwarded-Host: app.example"}, false},
+				{"https://app.example", []string{"X-Forwarded-Host: a.example, app.example"}, true},
+				{"https://app.example", []string{"X-Forwarded-Host: a.example", "X-Forwarded-Host: app.example"}, true},
+				{"https://a.example", []string{"X-Forwarded-Host: a.example, app.example"}, false},
+				{"https://example.com", []string{"X-Forwarded-Host: app.example"}, false},
+				{"https://app.example", []string{"Forwarded: for=192.0.2.1;host=app.example;proto=https"}, true},
+				{"https://app.example", []string{"X-Forwarded-For: 192.0.2.1", "Forwarded: host=app.example"}, true},
+				{"https://app.example", []string{"Forwarded: for=192.0.2.1;host=app.example", "X-Forwarded-Host: a.example"}, false},
+				{"null", []string{"X-Forwarded-Host: null"}, false},
+				{"https://app.example", []string{"X-Forwarded-Host: https://app.example"}, false},
+			} {
+				conn := lifeConnect(t, door.addr)
+				if door.later {
+					conn.raw([]byte(lifeAsk("GET", "/", "")))
+					conn.response(http.StatusOK)
+				}
+				conn.raw(upgradeTo("/ws", append(c.headers, "Origin: "+c.origin)...))
+				want := http.StatusSwitchingProtocols
+				if !c.allowed {
+					want, rejected = http.StatusForbidden, rejected+1
+				}
+				got, err := http.ReadResponse(conn.r, nil)
+				if must(t, err); got.StatusCode != want {
+					t.Errorf("%s, %s, %q: %d, want %d", door.name, c.origin, c.headers, got.StatusCode, want)
+				}
+			}
+			if log.find("handshakes rejected by origin") == nil {
+				t.Errorf("%s: the log says nothing", door.name) // of the first door, or it was sampled
+			}
+			if !strings.HasPrefix(door.addr, "/") {
+				stranger := dialFrom(t, door.addr, "127.0.0.2")
+				stranger.send(upgradeTo("/ws", "Origin: https://app.example", "X-Forwarded-Host: app.example", "Forwarded: host=app.example"))
+				stranger.refusal(http.MethodGet, errOrigin, nil)
+				rejected++
+			}
+		}
+		wantReasons(t, s, map[RefusalReason]uint64{RefusedOrigin: rejected})
+		lines := log.find("handshakes rejected by origin")
+		if len(lines) == 0 || len(lines) > 6 {
+			t.Fatalf("the log has %d lines of %d rejections", len(lines), rejected)
+		}
+		if l := lines[0]; l["origin"] != "https://app.example" || l["host"] != "example.com" || l["path"] != "/ws" || l["count"] != "1" {
+			t.Errorf("the log says %v", l)
+		}
+	})
 }
 
 // TestTrustedLimits: behind a trusted proxy the limit by address is the client's, by each of the doors,
@@ -198,6 +350,7 @@ func TestProxyProtocol(t *testing.T) {
 			{"UNKNOWN", "PROXY UNKNOWN\r\n", ""},
 			{"LOCAL", string(binaryPreface(local, 0x00)), ""},
 			{"unix", string(binaryPreface(proxy, 0x31, strings.Repeat("\x00", 216))), "invalid AddrPort"},
+			{"unspecified", string(binaryPreface(proxy, 0x00)), "invalid AddrPort"},
 		} {
 			for _, piece := range []int{1, 7, len(c.header), 1 << 20} {
 				p := dial(t, addr)
@@ -207,7 +360,8 @@ func TestProxyProtocol(t *testing.T) {
 					plain = p.conn.LocalAddr().String()
 					want = from(plain, p.conn.LocalAddr())
 				}
-				if c.name == "unix" {
+				nameless := c.want == "invalid AddrPort"
+				if nameless {
 					want.authorized, plain = "", "@"
 				}
 				for _, chunk := range cutBy([]byte(c.header+string(upgradeTo("/ws"))), []byte{byte(min(piece, 256) - 1)}) {
@@ -235,7 +389,7 @@ func TestProxyProtocol(t *testing.T) {
 				}
 				p.send(upgradeTo("/ws"))
 				p.upgraded()
-				if c.name == "unix" {
+				if nameless {
 					want.authorized = "@" // as net/http has it
 				}
 				if got := receive(t, "the open event", who); got != want {

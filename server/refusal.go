@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -51,6 +52,7 @@ var (
 var (
 	errNotFound     = refused(http.StatusNotFound, "no such endpoint")
 	errMethod       = notAllowed("a WebSocket handshake is a GET request")                         // 4.1
+	errOldHTTP      = upgradeRequired("a WebSocket handshake needs HTTP/1.1")                      // 4.2.1
 	errNoUpgrade    = upgradeRequired("this is a WebSocket endpoint")                              // 4.2.1
 	errNoConnection = badRequest("Connection header does not name Upgrade")                        // 4.2.1
 	errVersion      = upgradeRequired("only Sec-WebSocket-Version 13 is spoken")                   // 4.2.2
@@ -158,7 +160,8 @@ func (r *refusal) response(now time.Time) []byte {
 func (r *refusal) fields() http.Header {
 	h := http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}}
 	maps.Copy(h, r.header)
-	h["Connection"] = append([]string{"close"}, r.header["Connection"]...)
+	// One line: some clients look at the first only.
+	h["Connection"] = []string{strings.Join(slices.Concat(r.header["Connection"], []string{"close"}), ", ")}
 	h["Content-Length"] = []string{strconv.Itoa(len(r.body()))}
 	return h
 }

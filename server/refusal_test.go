@@ -19,8 +19,10 @@ func TestRefusalResponse(t *testing.T) {
 	}{
 		{"15.5.6 405", errMethod, "HTTP/1.1 405 Method Not Allowed\r\n" + date + "Allow: GET\r\nConnection: close\r\nContent-Length: 39\r\n" + text + sniff +
 			"\r\na WebSocket handshake is a GET request\n"},
-		{"15.5.22 426", errVersion, "HTTP/1.1 426 Upgrade Required\r\n" + date + "Connection: close\r\nConnection: Upgrade\r\nContent-Length: 40\r\n" + text +
+		{"15.5.22 426", errVersion, "HTTP/1.1 426 Upgrade Required\r\n" + date + "Connection: Upgrade, close\r\nContent-Length: 40\r\n" + text +
 			"Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n" + sniff + "\r\nonly Sec-WebSocket-Version 13 is spoken\n"},
+		{"7.8 426 for HTTP/1.0", errOldHTTP, "HTTP/1.1 426 Upgrade Required\r\n" + date + "Connection: Upgrade, close\r\nContent-Length: 37\r\n" + text +
+			"Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n" + sniff + "\r\na WebSocket handshake needs HTTP/1.1\n"},
 		{"10.2.3 503", errTooManyConns, "HTTP/1.1 503 Service Unavailable\r\n" + date + "Connection: close\r\nContent-Length: 21\r\n" + text + "Retry-After: 1\r\n" + sniff +
 			"\r\ntoo many connections\n"},
 		{"9.3.2 HEAD", errNotFound.to([]byte("HEAD / HTTP/1.1")), "HTTP/1.1 404 Not Found\r\n" + date + "Connection: close\r\nContent-Length: 17\r\n" + text + sniff + "\r\n"},

@@ -22,7 +22,8 @@ type Server struct {
 	// Addr is what ListenAndServe listens on, host:port as for net.Listen. Empty is localhost:8080.
 	Addr string
 	// Handler answers requests whose path is no endpoint's, on the same port: HTTP/1.0 and 1.1 by the
-	// standard library's server. Nil answers 404.
+	// standard library's server. Nil answers 404. A connection that it hijacks has the methods of a
+	// *net.TCPConn or *net.UnixConn that need the stream: CloseRead, CloseWrite, ReadFrom, WriteTo, SyscallConn.
 	Handler http.Handler
 	// Logger takes what the server has to say. Nil is slog.Default.
 	Logger *slog.Logger
@@ -44,7 +45,7 @@ type Server struct {
 	MaxConns int
 	// MaxConnsPerAddress bounds the connections of one client address, of any stage; one too many is
 	// told 429. 0 is none, because behind a proxy all clients have one. What counts is the
-	// address that RemoteAddr says; unix sockets have none.
+	// address that RemoteAddr says; unix sockets, and clients that a trusted proxy hides, have none.
 	MaxConnsPerAddress int
 	// IPv4Prefix and IPv6Prefix are the length, in bits, of what MaxConnsPerAddress takes for one
 	// address. 0 is 32 and 64: an IPv6 client mostly has a network of 64 bits to itself.
@@ -61,15 +62,26 @@ type Server struct {
 	// TrustedProxies are the networks of proxies. From those, X-Forwarded-For and Forwarded (RFC 7239)
 	// give the client's address to RemoteAddr: the last that they name which is not a proxy's itself.
 	// An endpoint's handshakes are read so, and not the requests that Handler gets. The zero Prefix
-	// stands for peers of unix sockets. Where it is malformed, or the two differ, the peer is told 400.
+	// stands for peers of unix sockets. A client whose address the proxy hides, or writes in no form that is known,
+	// has none: RemoteAddr is the zero AddrPort, and MaxConnsPerAddress does not count it. Where Forwarded is malformed,
+	// or the two differ, the peer gets 400. X-Forwarded-Host, or the host of Forwarded, is what the origin of a
+	// page is compared with.
 	TrustedProxies []netip.Prefix
 	// MaxHeaderBytes bounds the head of a handshake or of the first plain request of a connection;
-	// a longer one is told 431. 0 is 8 KiB.
+	// a longer one is rejected with 431. 0 is 16 KiB, which leaves room for several cookies.
 	MaxHeaderBytes int
 	// HandshakeTimeout bounds the time from accept to a whole head; a slower one is told 408. It
 	// bounds Options.Authorize too; there the peer is told 503. 0 is 10 s.
 	HandshakeTimeout time.Duration
-	// CloseTimeout bounds the wait for the answer to a close frame. 0 is 5 s.
+	// BodyTimeout bounds the wait for the body of a request that Handler or Options.Plain serves. Reading the
+	// body fails with os.ErrDeadlineExceeded when less than 4 KiB of it, or less than its rest, come in that
+	// time; the time between two reads does not count. A handler that sets a read deadline of its own, by
+	// http.ResponseController, takes the place of the timeout. The size of a body is the handler's to bound
+	// (http.MaxBytesReader), and so is the time that the response takes. 0 is 1 min; negative is never.
+	BodyTimeout time.Duration
+	// CloseTimeout bounds the wait for the answer to a close frame, from when the peer has taken that frame. While
+	// the frame and what is queued before it wait, the peer has to make progress: to take 4 KiB, or all that is
+	// left, in each CloseTimeout. 0 is 5 s.
 	CloseTimeout time.Duration
 	// DrainDelay is how long Shutdown waits before it refuses handshakes and says goodbye to anybody, while
 	// Ready says no: longer than a balancer takes to notice. 0 does not wait.
@@ -83,9 +95,9 @@ type Server struct {
 	DrainCode Code
 	// DrainReason is the text with it, at most 123 bytes of UTF-8. Empty is a fixed text.
 	DrainReason string
-	// UserTimeout ends a connection whose peer acknowledges nothing for so long though bytes are
-	// under way (TCP_USER_TIMEOUT, RFC 5482); Options.Keepalive finds those to whom nothing is. It is set on listeners, so on one that was handed in
-	// too. 0 is 30 s; negative leaves it to the kernel.
+	// UserTimeout ends a connection whose peer acknowledges nothing for this time though bytes are under way;
+	// Options.Keepalive finds the peers to which nothing is sent. A peer that does not read is not gone: its kernel
+	// acknowledges. So TCP_USER_TIMEOUT, which ends both, is not set. 0 is 30 s; negative leaves it to the kernel.
 	UserTimeout time.Duration
 	// InboundBudget bounds, in bytes, all half-received messages and handshakes of the process
 	// together, and one connection to as much as is left for all others. A handshake over it is told
@@ -121,11 +133,13 @@ type Server struct {
 	pace                       bucket
 	spares                     spares
 	complaints                 [limits]complaint
+	badOrigins                 originRejections
 	complains                  atomic.Bool // there is something to say of them
 	exhausted                  atomic.Bool // an acceptor rests for want of a descriptor
 	goodbyes                   goodbyes
 	stopping                   atomic.Bool     // Close was called, or Shutdown and its times are over
 	sealed                     atomic.Bool     // since then the last acceptor has ended: no connection comes any more
+	cutShort                   atomic.Int64    // connections that a shutdown ended before their peers had taken what waited
 	cut                        atomic.Bool     // Close was called, or the time of Shutdown is over
 	wanted                     context.Context // until Shutdown or Close: what a handshake waits for
 	unwanted                   context.CancelFunc
@@ -133,7 +147,7 @@ type Server struct {
 	begin     sync.Once
 	beginErr  error
 	running   atomic.Pointer[[]*loop] // set once, by begin
-	started   time.Time
+	clock     clock
 	endpoints atomic.Pointer[map[string]*Endpoint]
 
 	mu         sync.Mutex
@@ -142,7 +156,7 @@ type Server struct {
 	idle       chan struct{} // closed when, after stopping, no connection is left
 	ended      chan struct{} // closed when the loops end
 	goroutines sync.WaitGroup
-	handling   handling
+	number     uint64       // among the servers of the process, see inside.go
 	inside     atomic.Int64 // handlers that are inside Shutdown
 }
 
@@ -230,9 +244,6 @@ func (s *Server) serve(l *netpoll.Listener, proxied bool) error {
 // accept puts a listener on a loop.
 func (s *Server) accept(l *netpoll.Listener, proxied bool) (*acceptor, error) {
 	a := &acceptor{srv: s, listener: l, proxied: proxied, done: make(chan struct{})}
-	if d := s.userTimeout(); d > 0 && netpoll.IsTCP(l.FD) && netpoll.SetUserTimeout(l.FD, d) != nil {
-		a.userTimeout = d
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.Draining() {
@@ -258,18 +269,6 @@ func (s *Server) loops() []*loop {
 	return nil
 }
 
-// now is the wheel's time: milliseconds since the server started.
-func (s *Server) now() wheel.Time {
-	return wheel.Time(time.Since(s.started) / time.Millisecond)
-}
-
-// since is how long ago t was; less than nothing if it is to come.
-func (s *Server) since(t wheel.Time) time.Duration {
-	now := time.Since(s.started)
-	ms := now / time.Millisecond
-	return time.Duration(int32(wheel.Time(ms)-t))*time.Millisecond + now - ms*time.Millisecond
-}
-
 func (s *Server) log() *slog.Logger {
 	if s.Logger != nil {
 		return s.Logger
@@ -285,11 +284,16 @@ func (s *Server) handshakeTimeout() time.Duration {
 	return orDefault(s.HandshakeTimeout, defaultHandshakeTimeout)
 }
 
+func (s *Server) bodyTimeout() time.Duration { return orDefault(s.BodyTimeout, defaultBodyTimeout) }
+
 func (s *Server) closeTimeout() wheel.Time {
 	return ticksOf(orDefault(s.CloseTimeout, defaultCloseTimeout))
 }
 
-func (s *Server) userTimeout() time.Duration { return orDefault(s.UserTimeout, defaultUserTimeout) }
+// userTimeout returns 0 for none.
+func (s *Server) userTimeout() wheel.Time {
+	return ticksOf(max(0, orDefault(s.UserTimeout, defaultUserTimeout)))
+}
 
 // cutOff tells that connections are to end without any more ado.
 func (s *Server) cutOff() bool { return s.cut.Load() }

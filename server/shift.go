@@ -15,6 +15,7 @@ type shift struct {
 	worker
 	loop   *loop
 	items  []item
+	bulk   []item // events of connections that read much in their last turn, while a batch is taken
 	events [batchEvents]netpoll.Event
 	due    [batchDue]wheel.ID
 
@@ -38,6 +39,7 @@ type what uint8
 const (
 	itemDue what = iota
 	itemEvent
+	itemBulk
 	itemResume
 	itemAccept
 )
@@ -80,11 +82,26 @@ func (s *shift) work() bool {
 			it.conn.comeUp(&s.worker, it.placed)
 		case itemEvent:
 			it.conn.event(&s.worker, it.ready)
+		case itemBulk:
+			it.conn.bulkEvent(&s.worker, it.ready)
 		case itemResume:
 			it.conn.resume(&s.worker, stQueued)
 		case itemAccept:
 			it.accept.run(s.loop)
 		}
+	}
+}
+
+// takeFrom takes the first n connections of a queue, or all of them.
+func (s *shift) takeFrom(queue *[]*Conn, n int) {
+	q := *queue
+	n = min(n, len(q))
+	for _, c := range q[:n] {
+		s.items = append(s.items, item{conn: c, what: itemResume})
+	}
+	clear(q[:n]) // what was taken must not be kept alive by the array
+	if *queue = q[n:]; len(*queue) == 0 {
+		*queue = nil
 	}
 }
 
@@ -112,10 +129,13 @@ type progress struct{ word atomic.Uint64 }
 
 const (
 	batchShift = 32
-	resting    = 1 << 30 // the batch is done; the goroutine waits for the next
-	deposed    = 1 << 31 // another goroutine has the loop
+	resting    = 1 << 29 // the batch is done; the goroutine waits for the next
+	deposed    = 1 << 30 // another goroutine has the loop
 	indexMask  = 1<<batchShift - 1
 )
+
+// begin converts an index with both flags to an int, which must stay positive in 32 bits too.
+const _ int32 = resting | deposed
 
 // begin takes the next item. It answers one past every batch when there is none, or none any more.
 func (p *progress) begin() int { return int((p.word.Add(1) - 1) & indexMask) }

@@ -28,7 +28,7 @@ func (s *Server) open() error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	s.started = time.Now()
+	s.number, s.clock.start = serverNumbers.Add(1), time.Now()
 	s.wanted, s.unwanted = context.WithCancel(context.Background())
 	s.inbound.limit = orDefault(s.InboundBudget, defaultInboundBudget)
 	s.outbound.limit = orDefault(s.OutboundBudget, defaultOutboundBudget)
@@ -42,11 +42,11 @@ func (s *Server) open() error {
 		s.pace.set(s.HandshakeRate, orDefault(s.HandshakeBurst, s.HandshakeRate))
 	}
 	workers, procs := orDefault(s.Workers, defaultWorkers), runtime.GOMAXPROCS(0)
-	s.pool.handlers = lane{srv: s, role: onHandlers, procs: procs, limit: workers}
-	s.pool.ticks = lane{srv: s, role: onTicks, procs: procs, limit: max(workers/8, 1)}
-	s.pool.closes = lane{srv: s, role: onCloses, procs: procs, limit: max(workers/8, 1)}
-	s.pool.inflates = lane{srv: s, role: onInflates, procs: procs, limit: max(procs/2, 1)}
-	s.pool.questions = lane{srv: s, role: onQuestions, procs: procs, limit: workers}
+	s.pool.handlers.open(s, onHandlers, procs, workers)
+	s.pool.ticks.open(s, onTicks, procs, max(workers/8, 1))
+	s.pool.closes.open(s, onCloses, procs, max(workers/8, 1))
+	s.pool.inflates.open(s, onInflates, procs, max(procs/2, 1))
+	s.pool.questions.open(s, onQuestions, procs, workers)
 	s.squeezing.limit = int32(s.pool.inflates.limit)
 	s.acceptors = make(map[*acceptor]bool)
 	s.idle, s.ended = make(chan struct{}), make(chan struct{})
@@ -62,9 +62,7 @@ func (s *Server) open() error {
 		loops = append(loops, l)
 	}
 	s.running.Store(&loops)
-	if s.Handler != nil {
-		s.web = newWeb(s)
-	}
+	s.web = newWeb(s)
 	for _, l := range loops {
 		l.start()
 	}

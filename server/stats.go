@@ -57,6 +57,10 @@ type Stats struct {
 
 	Pings uint64 // sent by Options.Keepalive
 
+	// ReadPauses are the times that a connection's messages were not read on, because its peer did not
+	// read: Options.PauseReadingAt, or half of Options.Backlog.
+	ReadPauses uint64
+
 	InboundHeld   int64 // now: bytes of half-received messages and handshakes
 	InboundLimit  int64 // Server.InboundBudget, as it is in force
 	OutboundHeld  int64 // now: bytes that wait for peers, in the process
@@ -69,12 +73,16 @@ type Stats struct {
 	WindowsHeld  int64 // now: bytes reserved for windows of compression
 	WindowsLimit int64 // Server.WindowBudget
 
-	Handlers    Lane   // now: the pool's share for open and message handlers
-	TickLane    Lane   // now: its share for ticks
-	Closes      Lane   // now: its share for close handlers
-	Inflates    Lane   // now: its share for inflating long messages
-	Authorizing Lane   // now: its share for Options.Authorize
-	Deposed     uint64 // times that a handler overstayed, and its loop went to another goroutine
+	Handlers    Lane // now: the pool's share for open and message handlers
+	TickLane    Lane // now: its share for ticks
+	Closes      Lane // now: its share for close handlers
+	Inflates    Lane // now: its share for inflating long messages
+	Authorizing Lane // now: its share for Options.Authorize
+	// Deposed counts replacements of a loop's goroutine that made no progress for 4 to 8 ms: its handler
+	// takes long, or it lacked a processor. Offloads counts, by OffloadReason, the verdicts that the
+	// handlers of an endpoint are slow and run on the pool.
+	Deposed  uint64
+	Offloads [OffloadReasons]uint64
 
 	Loops    int // event loops; 0 before the server serves
 	RunQueue int // now: connections that wait for another turn on their loop
@@ -92,7 +100,7 @@ type Stats struct {
 type EndpointStats struct {
 	Path string // as given to Server.Handle
 	Open int    // connections; one whose OnClose has not returned counts
-	// HandedOver: one of its handlers proved slow a moment ago, so its handlers run on the pool.
+	// HandedOver reports that its handlers proved slow a moment ago, so they run on the pool.
 	HandedOver bool
 }
 
@@ -164,6 +172,7 @@ func (s *Server) Stats() Stats {
 		st.Slow += int(l.ranks.n.Load())
 		st.LoopStalled = max(st.LoopStalled, l.stalled())
 	}
+	st.addOffloads(s)
 	st.Handshakes, st.Closed = sum(st.RefusedBy[:]), sum(st.ClosedByCause[:])
 	if loops != nil { // or limits and pool may be in the making
 		st.InboundLimit, st.OutboundLimit, st.WindowsLimit = s.inbound.limit, s.outbound.limit, s.windows.limit
@@ -181,6 +190,16 @@ func (s *Server) endpointStats() (all []EndpointStats) {
 		}
 	}
 	return all
+}
+
+// addOffloads adds the verdicts on the handlers of all endpoints.
+func (st *Stats) addOffloads(s *Server) {
+	if eps := s.endpoints.Load(); eps != nil {
+		for _, ep := range *eps {
+			addAll(st.Offloads[:], ep.slow.offloads[:])
+			addAll(st.Offloads[:], ep.slowTicks.offloads[:])
+		}
+	}
 }
 
 // addAcceptors adds the kernel's queues of the loop's listeners.
@@ -216,7 +235,7 @@ func (st *Stats) add(c *counters) {
 		{&st.Accepted, &c.accepted}, {&st.Abandoned, &c.abandoned}, {&st.Rests, &c.rests},
 		{&st.MessagesIn, &c.messagesIn}, {&st.MessagesOut, &c.messagesOut},
 		{&st.BytesIn, &c.bytesIn}, {&st.BytesOut, &c.bytesOut},
-		{&st.Skipped, &c.skipped}, {&st.Pings, &c.pings},
+		{&st.Skipped, &c.skipped}, {&st.Pings, &c.pings}, {&st.ReadPauses, &c.readPauses},
 		{&st.Refused, &c.refused}, {&st.DroppedNew, &c.droppedNew}, {&st.DroppedOld, &c.droppedOld},
 		{&st.Shed, &c.shed}, {&st.ShedBytes, &c.shedBytes}, {&st.BadInput, &c.badInput}, {&st.Panics, &c.panics}, {&st.Deposed, &c.deposed},
 		{&st.DeflatedIn, &c.deflatedIn}, {&st.DeflatedOut, &c.deflatedOut},

@@ -52,3 +52,22 @@ func (t *table) page(i int, dst []*Conn) []*Conn {
 	}
 	return dst
 }
+
+// slotSet is a set of slots, a bit each up to the highest that was added. The loop's lock guards it.
+type slotSet []uint64
+
+func (s *slotSet) add(slot uint32) {
+	for int(slot/64) >= len(*s) {
+		*s = append(*s, 0)
+	}
+	(*s)[slot/64] |= 1 << (slot % 64)
+}
+
+// remove takes a slot out of the set, and reports whether it was there.
+func (s slotSet) remove(slot uint32) bool {
+	if int(slot/64) >= len(s) || s[slot/64]&(1<<(slot%64)) == 0 {
+		return false
+	}
+	s[slot/64] &^= 1 << (slot % 64)
+	return true
+}

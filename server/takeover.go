@@ -26,39 +26,63 @@ var (
 
 // ServeHTTP upgrades a request that net/http has read, so that an endpoint can be mounted in any
 // http.Server. The connection's descriptor moves to the event loops, and its goroutine and buffers
-// are given back when ServeHTTP returns, which it does at once, or after Options.Authorize. A
+// are given back when ServeHTTP returns, which it does at once, or after Options.Authorize. The headers that w
+// has are sent with the 101 response, by the rules of Grant.Header and before those. A
 // connection under TLS, one of HTTP/2 and one that a listener has wrapped are refused. The Server need not listen by itself, but
 // its Shutdown or Close ends these connections too, and the http.Server's does not.
+//
+// A request that asks for no WebSocket goes to Options.Plain, if there is one: over TLS and HTTP/2 too.
 func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer ep.srv.complain()
-	agreed, err := ep.judgeStd(r)
-	if agreed.client.IsValid() {
-		r = r.WithContext(r.Context()) // the caller's is not to be changed
-		r.RemoteAddr = agreed.client.String()
-	}
-	if err == nil {
-		agreed.value, err = ep.askStd(w, r)
-	}
-	if err != nil {
-		ep.refuseStd(w, err.(*refusal))
+	if ep.opts.Plain != nil && !wantsWebSocket(r) {
+		ep.opts.Plain.ServeHTTP(w, r)
 		return
 	}
+	defer ep.srv.complain()
+	agreed, err := ep.judgeStd(r)
+	if agreed.said {
+		r = r.WithContext(r.Context()) // the caller's is not to be changed
+		if r.RemoteAddr = ""; agreed.client.IsValid() {
+			r.RemoteAddr = agreed.client.String()
+		}
+	}
+	if err == nil {
+		err = ep.askStd(w, r, &agreed)
+	}
+	var no *refusal
+	if errors.As(err, &no) {
+		ep.srv.refuseStd(w, r, no)
+		return
+	}
+	left := err == errClientLeft
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", fmt.Errorf("%w: %w", ErrTakeover, err))
-		ep.refuseStd(w, errWrap)
+		ep.srv.refuseStd(w, r, errWrap)
 		return
 	}
 	defer func() {
 		conn.Close() // the loop has a descriptor of its own by then
 		ep.srv.descriptorFreed()
 	}()
+	if left {
+		return
+	}
 	if err := ep.takeOver(conn, buffered.Reader, r, agreed); err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", err)
 		r := takeOverRefusal(err)
 		ep.srv.refusedOutside[r.why()].Add(1)
 		conn.Write(r.response(time.Now()))
 	}
+}
+
+// wantsWebSocket reports whether Upgrade names websocket, as head.wantsUpgrade does.
+func wantsWebSocket(r *http.Request) bool {
+	for _, v := range r.Header["Upgrade"] {
+		if hasToken([]byte(v), "websocket") {
+			return true
+		}
+	}
+	return false
 }
 
 // takeOverRefusal is what the peer is told of an error of takeOver.
@@ -86,20 +110,17 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 	if r.ProtoMajor > 1 {
 		return a, errHTTP2
 	}
-	if !r.ProtoAtLeast(1, 1) {
-		return a, errHTTPVersion
-	}
 	if r.TLS != nil {
 		return a, errTLS
 	}
 	if err := ep.srv.mayCome(r); err != nil {
 		return a, err
 	}
-	client, err := ep.srv.believeStd(r)
+	client, said, err := ep.srv.believeStd(r)
 	if err != nil {
 		return a, err
 	}
-	h := head{method: []byte(r.Method), host: []byte(r.Host), hasBody: r.ContentLength != 0}
+	h := head{method: []byte(r.Method), host: []byte(r.Host), hasBody: r.ContentLength != 0, old: !r.ProtoAtLeast(1, 1)}
 	for name, values := range r.Header {
 		for _, v := range values {
 			if err := h.note([]byte(name), []byte(v)); err != nil {
@@ -110,8 +131,12 @@ func (ep *Endpoint) judgeStd(r *http.Request) (a agreement, err error) {
 			}
 		}
 	}
+	if ep.srv.fromProxyStd(r) {
+		h.forwardedHost = forwardedHost(linesStd(r, "X-Forwarded-Host"), linesStd(r, "Forwarded"))
+	}
 	a, err = ep.judge(&h)
-	a.client = client
+	ep.srv.noteOrigin(ep, &h, err)
+	a.client, a.said, a.key = client, said, string(h.key)
 	return a, err
 }
 
@@ -122,18 +147,22 @@ func (s *Server) mayCome(r *http.Request) error {
 	case s.web.has(r):
 	case s.MaxConns > 0 && s.inUse() >= int64(s.MaxConns):
 		return s.deny(limitConns)
-	case !s.pace.take(time.Since(s.started)):
+	case !s.pace.take(time.Since(s.clock.start)):
 		return s.deny(limitRate)
 	}
 	return nil
 }
 
 // refuseStd is refuse by net/http, which adds the date and knows what HEAD is.
-func (ep *Endpoint) refuseStd(w http.ResponseWriter, r *refusal) {
-	ep.srv.refusedOutside[r.why()].Add(1)
-	maps.Copy(w.Header(), r.fields())
-	w.WriteHeader(r.status)
-	io.WriteString(w, r.body())
+func (s *Server) refuseStd(w http.ResponseWriter, r *http.Request, no *refusal) {
+	s.refusedOutside[no.why()].Add(1)
+	maps.Copy(w.Header(), no.fields())
+	if r.ProtoAtLeast(1, 1) {
+		// net/http then ends the connection only if the first line says close and no more.
+		w.Header()["Connection"] = append([]string{"close"}, no.header["Connection"]...)
+	}
+	w.WriteHeader(no.status)
+	io.WriteString(w, no.body())
 }
 
 // takeOver moves a hijacked connection to a loop. What the hijack had buffered are its first frames.
@@ -143,7 +172,7 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		return err
 	}
 	rest = append([]byte(nil), rest...)
-	through, ok := conn.(*prefixed)
+	through, ok := conn.(*plainConn)
 	if ok {
 		rest = append(rest, through.prefix...)
 		conn = through.Conn
@@ -158,15 +187,12 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 	if through != nil && through.proxied {
 		c.speakFor(through.remote)
 	}
-	if agreed.client.IsValid() {
+	if agreed.said {
 		c.speakFor(agreed.client)
 	}
 	if err := srv.come(c); err != nil {
 		netpoll.Close(fd)
 		return err
-	}
-	if d := srv.userTimeout(); d > 0 && netpoll.IsTCP(fd) {
-		netpoll.SetUserTimeout(fd, d)
 	}
 	c.state |= stTurn // nobody else may serve it before its open event is in place
 	if err := c.loop.add(c); err != nil {
@@ -181,7 +207,7 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		c.loop.stats.accepted.Add(1)
 	}
 	w := new(worker)
-	if c.switchOver(w, ep, []byte(r.Header.Get("Sec-WebSocket-Key")), &agreed) {
+	if c.switchOver(w, ep, []byte(agreed.key), &agreed) {
 		c.parkOpen(w, &Request{std: r, agreed: agreed, conn: c}, rest)
 	}
 	c.mu.Lock()

@@ -35,14 +35,19 @@ func (c *Conn) expire(now wheel.Time) {
 	case c.state.has(stDead):
 	case c.inStage() && !now.Before(c.at):
 		c.stageExpired()
-	case c.waits() && c.writeTimeout() > 0 && !now.Before(c.out.oldest()+c.writeTimeout()):
-		c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrWriteTimeout})
+	case c.waits() && c.writeTimeout() > 0 && !now.Before(c.out.look):
+		c.checkPace(now)
+	case c.waits() && c.maxQueueAge() > 0 && !now.Before(c.out.oldest()+c.maxQueueAge()):
+		c.noteCutShort()
+		c.kill(Closing{Cause: TooSlow, Code: CodeAbnormal, Err: ErrQueueAge})
+	case c.awaitsAck() && !now.Before(c.began+c.loop.srv.userTimeout()):
+		c.checkAcks(now)
 	case c.halfReceived() && !now.Before(c.began+c.messageTimeout()):
 		c.messageExpired(now)
-	case c.state.has(stParting) && !now.Before(c.partsAt()):
+	case c.parting() && !now.Before(c.partsAt()):
 		c.startClose(c.loop.srv.goodbye())
 	case c.listens() && !now.Before(c.heard+c.idleTimeout()):
-		c.idleExpired(now)
+		c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
 	case c.keepsAlive() && !now.Before(c.asksAt()):
 		c.askForLife(now)
 	}
@@ -54,7 +59,7 @@ func (c *Conn) inStage() bool { return !c.state.has(stOpen) || c.state.has(stClo
 func (c *Conn) stageExpired() {
 	switch {
 	case c.state.has(stOpen | stLinger):
-		c.closeExpired()
+		c.checkEnding(c.loop.srv.now())
 	case c.state.has(stPreface):
 		c.abortPreface(errPrefaceLate)
 	case c.state.has(stAsking):
@@ -64,32 +69,14 @@ func (c *Conn) stageExpired() {
 	}
 }
 
-// idleExpired ends a connection whose peer said nothing, unless something has come that was not read yet,
-// as after this process was stopped for a while.
-func (c *Conn) idleExpired(now wheel.Time) {
-	if c.unread() {
-		c.heard = now
-		return
-	}
-	c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
-}
-
 // messageExpired ends a connection whose message is not whole in time, unless the rest may have come
 // and not be read, as while a handler runs: then it is looked at again soon.
 func (c *Conn) messageExpired(now wheel.Time) {
-	if c.state.has(stTurn|stParked|stReadable|stQueued) || c.unread() {
+	if c.state.has(stTurn | stParked | stReadable | stQueued) {
 		c.began = now - c.messageTimeout() + min(c.messageTimeout(), messageGrace)
 		return
 	}
 	c.reject(errSlowMessage)
-}
-
-// closeExpired ends a connection whose peer had its time to answer the last that was said.
-func (c *Conn) closeExpired() {
-	if end := c.ext.end; end.Err == nil && !c.state.has(stCloseTaken|stLinger) {
-		end.Err = ErrCloseTimeout // the cause is why the close frame was sent
-	}
-	c.state |= stDead
 }
 
 // oweTick notes a tick that is due. One that is a whole interval late, or finds the last one still
@@ -181,13 +168,21 @@ func (c *Conn) placeSoonerAt(now wheel.Time) {
 	case c.every != 0 && c.state.has(stAnnounced):
 		until(c.tickDue())
 	}
-	if d := c.writeTimeout(); d > 0 && c.waits() {
-		until(about(c.out.oldest()+d, d))
+	if c.waits() {
+		if c.writeTimeout() > 0 {
+			until(c.out.look)
+		}
+		if d := c.maxQueueAge(); d > 0 {
+			until(c.out.oldest() + d)
+		}
+	}
+	if c.awaitsAck() {
+		until(c.began + c.loop.srv.userTimeout())
 	}
 	if c.halfReceived() {
 		until(about(c.began+c.messageTimeout(), c.messageTimeout()))
 	}
-	if c.state.has(stParting) {
+	if c.parting() {
 		until(c.partsAt())
 	}
 	if c.listens() {
@@ -208,6 +203,14 @@ func (c *Conn) writeTimeout() wheel.Time {
 	return ticksOf(c.ep.opts.WriteTimeout)
 }
 
+// maxQueueAge returns 0 for none.
+func (c *Conn) maxQueueAge() wheel.Time {
+	if c.ep == nil {
+		return 0
+	}
+	return ticksOf(c.ep.opts.MaxQueueAge)
+}
+
 // halfReceived tells whether the timeout of a message runs.
 func (c *Conn) halfReceived() bool {
 	return c.state.has(stHalf) && !c.inStage() && c.messageTimeout() > 0
@@ -221,7 +224,9 @@ func (c *Conn) messageTimeout() wheel.Time {
 }
 
 // listens tells whether the idle timeout runs. Who is not read because it does not read can't be heard.
-func (c *Conn) listens() bool { return c.idleTimeout() > 0 && !c.inStage() && !c.congested() }
+func (c *Conn) listens() bool {
+	return c.idleTimeout() > 0 && !c.inStage() && !c.state.has(stPaused) && !c.congested()
+}
 
 func (c *Conn) idleTimeout() wheel.Time {
 	if c.ep == nil {

@@ -22,8 +22,5 @@ func (c *Conn) sendv(p [][]byte) (int, error) {
 // acks is what the kernel knows of the peer, and false where it knows nothing.
 func (c *Conn) acks() (netpoll.Acks, bool) { return netpoll.Acked(int(c.fd)) }
 
-// unread tells whether something has come that was not read yet.
-func (c *Conn) unread() bool { return netpoll.Unread(int(c.fd)) > 0 }
-
 // closeWrite ends the stream towards the peer. The connection's lock is held.
 func (c *Conn) closeWrite() { netpoll.CloseWrite(int(c.fd)) }

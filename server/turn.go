@@ -28,6 +28,37 @@ const (
 // event takes what the poller said of c. The loop runs it.
 func (c *Conn) event(w *worker, r netpoll.Ready) {
 	c.mu.Lock()
+	c.ready(w, r)
+	t := taskNone
+	// So a batch of connections that were quiet before is bounded too, and those that prove to be bulk
+	// have the rest of their share in a later one.
+	w.brief = w.batchRead >= batchBytes
+	if !c.state.has(stQueued) { // who has had its share comes behind the others, whatever more it sends
+		t = c.takeTurn(w)
+	}
+	c.mu.Unlock()
+	c.turn(w, t)
+}
+
+// bulkEvent is event for a connection that read much in its last turn. In a batch that is long already
+// it reads in its turn behind those that had their share.
+func (c *Conn) bulkEvent(w *worker, r netpoll.Ready) {
+	c.mu.Lock()
+	c.ready(w, r)
+	t := taskNone
+	switch {
+	case c.state.has(stQueued):
+	case w.batchRead >= batchBytes && !c.state.has(stTurn) && c.readable():
+		c.requeue()
+	default:
+		t = c.takeTurn(w)
+	}
+	c.mu.Unlock()
+	c.turn(w, t)
+}
+
+// ready takes note of what the poller said of c. The lock is held.
+func (c *Conn) ready(w *worker, r netpoll.Ready) {
 	if r&netpoll.Writable != 0 {
 		c.flush()
 	}
@@ -40,13 +71,10 @@ func (c *Conn) event(w *worker, r netpoll.Ready) {
 	}
 	if r&netpoll.HangUp != 0 {
 		c.state |= stHangUp
+		if c.state.has(stAsking) {
+			c.clientLeft()
+		}
 	}
-	t := taskNone
-	if !c.state.has(stQueued) { // who has had its share comes behind the others, whatever more it sends
-		t = c.takeTurn(w)
-	}
-	c.mu.Unlock()
-	c.turn(w, t)
 }
 
 // resume goes on with a connection that waited in a queue.
@@ -97,12 +125,14 @@ func (c *Conn) nextTask(w *worker) task {
 		c.handOver(&c.loop.srv.pool.ticks, stTickJob)
 	}
 	if c.readable() {
-		if w.mayRead() {
+		switch {
+		case !w.mayRead():
+			c.toQueue()
+		case w.role != onLoop || !c.readsOnPool(w):
 			c.state &^= stReadable
 			w.stage = c.state
 			return taskRead
 		}
-		c.toQueue()
 	}
 	c.state &^= stTurn
 	return taskNone
@@ -129,9 +159,28 @@ func (c *Conn) parkedTask(w *worker) task {
 	return taskNone
 }
 
+// readsOnPool leaves it to the pool to read, and reports that it did, if messages are for the pool to handle.
+// Then nothing is copied. It does so only where handlers have proved quick there, as after a wrong verdict:
+// control frames must not wait for handlers that take long. c.mu must be held.
+func (c *Conn) readsOnPool(w *worker) bool {
+	if c.ep == nil || c.ep.opts.OnMessage == nil || c.state&(stOpen|stCloseSent|stCloseTaken|stLinger) != stOpen {
+		return false
+	}
+	if !c.ep.slow.is(w.now) || !c.ep.slow.quick() {
+		return false
+	}
+	if !c.state.has(stJob) {
+		if !c.loop.srv.pool.handlers.trySubmit(c, stJob) {
+			return false
+		}
+		c.state |= stJob
+	}
+	return true
+}
+
 // readable tells whether there is something to read and nothing against it.
 func (c *Conn) readable() bool {
-	return c.state.has(stReadable) && !c.state.has(stParked|stDead) && !c.congested()
+	return c.state.has(stReadable) && !c.state.has(stParked|stDead) && !c.congested() && !c.withheld()
 }
 
 // nudge sees to it that somebody does what has become to be done. The lock is held.
@@ -146,6 +195,14 @@ func (c *Conn) toQueue() {
 	if !c.state.has(stQueued) {
 		c.state |= stQueued
 		c.loop.enqueue(c)
+	}
+}
+
+// requeue puts c behind the others that read much and have more to read. The lock is held.
+func (c *Conn) requeue() {
+	if !c.state.has(stQueued) {
+		c.state |= stQueued
+		c.loop.enqueueBulk(c)
 	}
 }
 
@@ -168,7 +225,10 @@ func (c *Conn) handOver(l *lane, mark state) {
 // turn is bounded: a flood queues again behind the others.
 func (c *Conn) turn(w *worker, t task) {
 	w.yield = false
-	left := turnBytes
+	left, got := turnBytes, 0
+	if w.brief {
+		left, w.brief = bulkFrom, false
+	}
 	for t != taskNone {
 		more := false
 		switch t {
@@ -191,8 +251,10 @@ func (c *Conn) turn(w *worker, t task) {
 			c.tick(w)
 		case taskRead:
 			var n int
-			n, more = c.read(w)
+			n, more = c.read(w, left)
 			left -= n
+			got += n
+			w.batchRead += n
 		}
 		c.mu.Lock()
 		if more {
@@ -203,24 +265,35 @@ func (c *Conn) turn(w *worker, t task) {
 			left, w.yield = 0, false
 		}
 		if left <= 0 && c.readable() {
-			c.letGo()
+			c.state &^= stTurn
+			c.requeue()
 			t = taskNone
 		} else {
 			t = c.nextTask(w)
 		}
 		c.mu.Unlock()
 	}
+	if got >= bulkFrom {
+		c.loop.markBulk(c)
+	}
 }
 
-// read takes one bufferful from the socket and tells how much it was, and whether there may be more:
-// a short read has emptied the socket, unless the end of the stream is there too and would give no
-// event of its own.
-func (c *Conn) read(w *worker) (n int, more bool) {
+// read takes one bufferful from the socket, at most what is left of the turn, and tells how much it was,
+// and whether there may be more: a short read has emptied the socket, unless the end of the stream is
+// there too and would give no event of its own.
+func (c *Conn) read(w *worker, left int) (n int, more bool) {
 	if rest := c.takeRest(); len(rest) > 0 {
 		c.received(w, rest, true)
 		return len(rest), true
 	}
-	n, err := c.recv(w.buf[:])
+	buf := w.buf
+	switch {
+	case w.stage.has(stPaused):
+		buf = buf[:pausedRead]
+	case left > 0 && left < len(buf):
+		buf = buf[:left]
+	}
+	n, err := c.recv(buf)
 	if err == netpoll.ErrWouldBlock {
 		return 0, false
 	}
@@ -229,8 +302,8 @@ func (c *Conn) read(w *worker) (n int, more bool) {
 		return 0, false
 	}
 	c.loop.stats.bytesIn.Add(uint64(n))
-	c.received(w, w.buf[:n], false)
-	return n, n == len(w.buf) || w.stage.has(stHangUp)
+	c.received(w, buf[:n], false)
+	return n, n == len(buf) || w.stage.has(stHangUp)
 }
 
 // ended takes the end of the stream, orderly or not.

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/stillpool/stillpool/netpoll"
 )
 
 // unreadBy is how many bytes have come to a peer that it did not read.
@@ -16,8 +14,15 @@ func unreadBy(t *testing.T, p *peer) (n int) {
 	t.Helper()
 	raw, err := p.conn.SyscallConn()
 	must(t, err)
-	must(t, raw.Control(func(fd uintptr) { n = netpoll.Unread(int(fd)) }))
+	must(t, raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }))
+	must(t, err)
 	return n + p.in.Buffered()
+}
+
+// unread reports whether something has come that was not read yet.
+func (c *Conn) unread() bool {
+	n, err := unix.IoctlGetInt(int(c.fd), unix.TIOCINQ)
+	return err == nil && n > 0
 }
 
 // TestWaiting: every byte that was taken for a peer is somewhere, and the handle says where.

@@ -2,6 +2,7 @@ package million
 
 import (
 	"io/fs"
+	"math"
 	"path"
 	"strconv"
 	"strings"
@@ -63,7 +64,7 @@ func readLimits(root fs.FS) *Limits {
 	}
 	l.ConntrackEntries = max(0, number(root, "proc/sys/net/netfilter/nf_conntrack_count"))
 	if pages := numbers(root, "proc/sys/net/ipv4/tcp_mem"); len(pages) == 3 {
-		l.TCPPages = [3]int(pages)
+		l.TCPPages = [3]int{clampInt(pages[0]), clampInt(pages[1]), clampInt(pages[2])}
 	}
 	meminfo, _ := fs.ReadFile(root, "proc/meminfo")
 	l.MemTotal, l.MemAvailable = memoryOf(meminfo, "MemTotal:"), memoryOf(meminfo, "MemAvailable:")
@@ -71,18 +72,24 @@ func readLimits(root fs.FS) *Limits {
 	return l
 }
 
-// number is the first number in a file; unknown if there is none.
-func number(root fs.FS, name string) int {
+// number returns the first number in a file, or unknown if there is none.
+func number(root fs.FS, name string) int { return clampInt(number64(root, name)) }
+
+// number64 is number for values that a 32-bit int can't hold, such as bytes.
+func number64(root fs.FS, name string) int64 {
 	if all := numbers(root, name); len(all) > 0 {
 		return all[0]
 	}
 	return unknown
 }
 
-func numbers(root fs.FS, name string) (all []int) {
+// clampInt returns n, or the nearest int: a 64-bit kernel writes file-max as 1<<63-1 for a 32-bit process too.
+func clampInt(n int64) int { return int(min(max(n, math.MinInt), math.MaxInt)) }
+
+func numbers(root fs.FS, name string) (all []int64) {
 	data, _ := fs.ReadFile(root, name)
 	for _, word := range strings.Fields(string(data)) {
-		n, err := strconv.Atoi(word)
+		n, err := strconv.ParseInt(word, 10, 64)
 		if err != nil {
 			return nil
 		}
@@ -97,7 +104,7 @@ func readPorts(root fs.FS) int {
 	if len(bounds) != 2 || bounds[1] < bounds[0] {
 		return unknown
 	}
-	return bounds[1] - bounds[0] + 1
+	return clampInt(bounds[1] - bounds[0] + 1)
 }
 
 // memoryOf finds a line of /proc/meminfo.
@@ -125,9 +132,9 @@ func readCgroups(root fs.FS) (all []CgroupLimit) {
 		}
 		for _, of := range cgroupFiles[f[1]] {
 			for dir := path.Join(of.mount, f[2]); ; dir = path.Dir(dir) {
-				if limit := number(root, path.Join(dir, of.max)); limit > 0 && limit < noCgroupLimit {
+				if limit := number64(root, path.Join(dir, of.max)); limit > 0 && limit < noCgroupLimit {
 					all = append(all, CgroupLimit{
-						File: "/" + path.Join(dir, of.max), Max: int64(limit), Used: int64(max(0, number(root, path.Join(dir, of.used)))),
+						File: "/" + path.Join(dir, of.max), Max: limit, Used: max(0, number64(root, path.Join(dir, of.used))),
 					})
 				}
 				if dir == of.mount {
@@ -141,7 +148,7 @@ func readCgroups(root fs.FS) (all []CgroupLimit) {
 
 // noCgroupLimit: version 1 writes the highest number of pages for none; version 2 the word max, which is
 // no number.
-const noCgroupLimit = 1 << 60
+const noCgroupLimit int64 = 1 << 60
 
 // cgroupFiles are by the controllers that /proc/self/cgroup names, of which version 2 names none.
 var cgroupFiles = map[string][]struct{ mount, max, used string }{

@@ -31,6 +31,8 @@ type Options struct {
 	Clients int `json:"clients,omitempty"`
 	// Fix changes the settings of the kernel that are in the way, and puts them back at the end.
 	Fix bool `json:"fix,omitempty"`
+	// Busy records how many processes compute beside the run. The caller starts them; see [bench.StartBusy].
+	Busy int `json:"busy,omitempty"`
 
 	// Command starts a child: a program and arguments, to which a role is appended, and which then calls
 	// [ServeChild]. It must be given.

@@ -59,7 +59,8 @@ func known(queue int) int {
 	return queue
 }
 
-func ceil(n, parts int) int { return (n + parts - 1) / parts }
+// ceil does not add before it divides: a limit that is none fills an int of 32 bits.
+func ceil(n, parts int) int { return (n-1)/parts + 1 }
 
 // most is the highest share, but for one case in a billion, when n are spread by hash over parts.
 func most(n, parts int) float64 {

@@ -258,7 +258,7 @@ func TestChecks(t *testing.T) {
 	l := wide()
 	p := newPlan(conns, &l)
 	sockets := 2*1_000_000 + processFiles*(p.servers+p.clients)
-	memory := int64(1_000_000*(kernelPair+serverConn+clientConn) + (p.servers+p.clients)*processBytes)
+	memory := int64(1_000_000)*(kernelPair+serverConn+clientConn) + int64(p.servers+p.clients)*processBytes
 	for _, c := range []struct {
 		name   string
 		err    error

@@ -22,7 +22,7 @@ func (r *Result) WriteTable(w io.Writer) error {
 	if r.Interrupted {
 		cut = " (interrupted)"
 	}
-	t.row("million", "%d connections, %d server and %d client processes%s", r.Options.Conns, r.Servers, r.Clients, cut)
+	t.row("million", "%d connections, %d server and %d client processes%s%s", r.Options.Conns, r.Servers, r.Clients, bench.BesideBusy(r.Options.Busy), cut)
 	t.row("opened", "%d in %.1f s, %.0f/s; %.1f µs of the servers' CPU and %.1f of the clients' for each",
 		r.Ramp.Opened, r.Ramp.Seconds, r.Ramp.ConnsPerSec, r.Ramp.ServerCPUUs, r.Ramp.ClientCPUUs)
 	if len(r.Ramp.Failed) > 0 {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +22,22 @@ const (
 	endTime   = 3 * time.Second // for a child to end when asked to
 	deathTime = time.Second     // for a server that is dying to be dead
 )
+
+// misbehaving is what clients have handlers do meanwhile; nil if they behave.
+func misbehaving(j bench.Job) *bench.Misbehaving {
+	if j.Echo == nil {
+		return nil
+	}
+	return j.Echo.Misbehaving
+}
+
+// serverCommand is what starts the server for a job.
+func (c *contestant) serverCommand(j bench.Job, addr, pprof string) []string {
+	if misbehaving(j) != nil {
+		return append(slices.Clone(c.misbehaving), "--addr", addr)
+	}
+	return slices.Concat(c.command, serveFlags(j, addr, pprof))
+}
 
 // serveFlags are what the server must be told; the peers and stillpool read them alike. pprof may be empty.
 func serveFlags(j bench.Job, addr, pprof string) []string {
@@ -44,7 +61,7 @@ func measure(ctx context.Context, c *contestant, j bench.Job) (bench.Sample, err
 	}
 	defer server.end()
 	control := ""
-	if j.Attack != nil {
+	if j.Attack != nil && !j.Attack.NoControl {
 		other, err := startServer(ctx, c, j)
 		if err != nil {
 			return bench.Sample{}, err

@@ -19,10 +19,18 @@ type contestant struct {
 	version  string
 	settings string
 	command  []string // to which the address is added
+	// misbehaving is the same for a server whose handlers do what messages ask for; nil for peers.
+	misbehaving []string
 }
 
-// contestantsNamed looks up servers, of which stillpool is a binary that is given.
-func contestantsNamed(names []string, stillpoolBin string) ([]*contestant, error) {
+// The names of the builds of Stillpool in a comparison.
+const (
+	stillpool = "stillpool"
+	against   = "against"
+)
+
+// contestantsNamed looks up servers, of which those in builds are binaries of Stillpool.
+func contestantsNamed(names []string, builds map[string]string) ([]*contestant, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -30,12 +38,12 @@ func contestantsNamed(names []string, stillpoolBin string) ([]*contestant, error
 	var all []*contestant
 	for _, name := range names {
 		c := &contestant{name: name}
-		if name == "stillpool" {
-			if c.version, err = binaryVersion(stillpoolBin); err != nil {
+		if file, ok := builds[name]; ok {
+			if c.version, err = binaryVersion(file); err != nil {
 				return nil, err
 			}
 			c.settings = "event loops, served where it was found, default settings"
-			c.command = []string{stillpoolBin, "serve"}
+			c.command, c.misbehaving = []string{file, "serve"}, []string{file, "bench", "misbehaving"}
 		} else if p, ok := peerNamed(name); ok {
 			c.version, c.settings = p.version(), p.about
 			c.command = []string{self, "serve", name}
@@ -95,9 +103,14 @@ func newContest(name, title string, j bench.Job, contestants []*contestant, roun
 // turn again in the next round. The error is that of ctx or of after.
 //
 // It keeps its thread, because the children are told to end with the thread that started them.
-func (t *contest) run(ctx context.Context) error {
+func (t *contest) run(ctx context.Context) (err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	busy, err := startBusy(t.result.Job.Options().Busy)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, busy.End()) }()
 	t.result.Started = time.Now().UTC().Truncate(time.Second)
 	for round := 1; round <= t.rounds; round++ {
 		for _, i := range bench.Order(len(t.contestants), round-1) {

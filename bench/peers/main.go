@@ -23,6 +23,7 @@ type cli struct {
 	Plan    planCmd    `cmd:"" help:"List the comparisons of the suite, and how long they take."`
 	Client  clientCmd  `cmd:"" hidden:""`
 	Hostile hostileCmd `cmd:"" hidden:""`
+	Busy    busyCmd    `cmd:"" hidden:""`
 }
 
 func main() {

@@ -111,7 +111,7 @@ func peerNamed(name string) (peer, bool) {
 // able tells whether a server has the endpoint of the job.
 func able(name string, j bench.Job) bool {
 	p, ok := peerNamed(name)
-	return !ok || !p.noEcho || j.Tick != nil
+	return !ok || misbehaving(j) == nil && (!p.noEcho || j.Tick != nil)
 }
 
 func noPeer(name string) error {

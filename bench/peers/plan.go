@@ -37,9 +37,9 @@ func (p point) String() string {
 	return strconv.FormatFloat(p.value, 'f', -1, 64)
 }
 
-// plan is the suite. On two processors what is not asked for takes less than a quarter of an hour, most
-// of which is measuring: a server is started anew for each measurement, so that none has the memory of
-// the one before.
+// plan is the suite. On two processors it takes less than 20 minutes, most of which is measuring: a server is started
+// anew for each measurement, so that none has the memory of the one before. What ends in -busy is the comparison of
+// that name with fewer servers, beside busy processes.
 var plan = []planned{
 	{
 		name: "tick", title: "A message a second to each of 9,000 connections",
@@ -91,15 +91,67 @@ var plan = []planned{
 		}},
 	},
 	{
-		name: "attack", title: "500 good clients beside 2,000 hostile ones of ten kinds",
+		name: "attack", title: "500 good clients beside 2,000 hostile ones of all kinds",
 		servers: []string{"stillpool", "nbio", "gws"}, takes: 21 * time.Second, rounds: 1,
 		job: attack(3*time.Second, bench.KindNames()...),
 	},
 	{
 		name: "attack-kind", title: "500 good clients beside 2,000 hostile ones of one kind",
-		servers: []string{"stillpool", "nbio", "gws"}, takes: 14 * time.Second, rounds: 1, asked: true,
+		servers: []string{"stillpool", "nbio", "gws"}, takes: 5 * time.Second, rounds: 1,
 		parameter: "kind of attack", points: kindPoints(),
 	},
+	{
+		name: "tick-busy", title: "A message a second to each of 9,000 connections",
+		servers: []string{"stillpool", "gws", "floor-spread"},
+		takes:   4 * time.Second, job: busy(tick(time.Second, 3*time.Second)),
+	},
+	{
+		name: "echo-64-busy", title: "Echoes of 64 bytes, 500 in flight over 5,000 connections",
+		servers: []string{"stillpool", "gws", "nbio"},
+		takes:   4 * time.Second, job: busy(echo(5_000, bench.EchoOptions{Size: 64, Inflight: 500})),
+	},
+	{
+		name: "echo-1k-busy", title: "Echoes of 1 KiB, 2,000 in flight over 9,000 connections",
+		servers: []string{"stillpool", "gws", "quickws"},
+		takes:   4500 * time.Millisecond, job: busy(echo(9_000, bench.EchoOptions{
+			Options: bench.Options{Loops: 2}, Size: 1024, Inflight: 2_000,
+		})),
+	},
+	{
+		name: "connect-busy", title: "5,000 connections opened and closed, again and again",
+		servers: []string{"stillpool", "gws", "nbio"},
+		takes:   2 * time.Second, job: busy(bench.Job{Connect: &bench.ConnectOptions{
+			Options: bench.Options{Conns: 5_000, Duration: 1500 * time.Millisecond},
+		}}),
+	},
+	{
+		name: "bulk-busy", title: "50 good clients beside 500 that send 60 kB every 300 ms and never read",
+		servers: []string{"stillpool", "gws", "nbio"}, takes: 6 * time.Second, rounds: 1,
+		job: busy(bench.Job{Attack: &bench.AttackOptions{
+			Options: options(50, 2*time.Second), Hostile: 500, Kinds: []string{"bulk-never-reads"}, NoControl: true,
+		}}),
+	},
+	{
+		name: "tick-saturated", title: "Ticks of 12,000 connections at 10 a second, more than a thread can send", asked: true,
+		servers: []string{"stillpool", "gws", "nbio", "floor", "floor-spread"},
+		takes:   6 * time.Second, job: bench.Job{Tick: &bench.TickOptions{Every: time.Second / 10, Options: options(12_000, 4*time.Second)}},
+	},
+	{
+		name: "tick-sparse", title: "Ticks of 2,000 connections at one in 20 s", asked: true,
+		servers: []string{"stillpool", "gws", "nbio"},
+		takes:   32 * time.Second, job: bench.Job{Tick: &bench.TickOptions{Every: 20 * time.Second, Options: bench.Options{
+			Conns: 2_000, OpenTime: 20 * time.Second, Duration: 10 * time.Second, Settle: settleTime, SlopeFrom: -1,
+		}}},
+	},
+}
+
+// busyProcesses are as many as the machine that the figures of the README are from has processors.
+const busyProcesses = 2
+
+// busy lets processes compute beside what is measured.
+func busy(j bench.Job) bench.Job {
+	j.Options().Busy = busyProcesses
+	return j
 }
 
 const (
@@ -135,7 +187,9 @@ func attack(duration time.Duration, kinds ...string) bench.Job {
 
 func kindPoints() (all []point) {
 	for _, kind := range bench.KindNames() {
-		all = append(all, point{name: kind, job: attack(2*time.Second, kind)})
+		j := attack(1500*time.Millisecond, kind)
+		j.Attack.Warmup, j.Attack.NoControl = warmTime, true
+		all = append(all, point{name: kind, job: j})
 	}
 	return all
 }

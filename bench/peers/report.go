@@ -27,8 +27,22 @@ func report(out io.Writer, result *bench.Comparison) error {
 				number(s.Median, m.Digits), number(s.Min, m.Digits), number(s.Max, m.Digits), ratio(s.Median, first))
 		}
 	}
+	writePairs(w, result)
 	warn(w, result)
 	return w.Flush()
+}
+
+// writePairs prints the ratios of two builds of Stillpool, pair by pair, if there are two.
+func writePairs(w io.Writer, result *bench.Comparison) {
+	if result.Server(stillpool) == nil || result.Server(against) == nil {
+		return
+	}
+	fmt.Fprintf(w, "\n%-48s%12s%12s%12s%8s\n", "stillpool in ratio to against, pair by pair", "median", "min", "max", "pairs")
+	for _, m := range result.Metrics() {
+		pairs := m.Pairs(result, stillpool, against)
+		s := bench.SpreadOf(pairs)
+		fmt.Fprintf(w, "  %-46s%12s%12s%12s%8d\n", m.Title, number(s.Median, 3), number(s.Min, 3), number(s.Max, 3), len(pairs))
+	}
 }
 
 // warn repeats what the client said of its own runs, and tells of those that failed.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,7 +35,7 @@ func startServer(ctx context.Context, c *contestant, j bench.Job) (*server, erro
 			return nil, err
 		}
 	}
-	s.Cmd = child(context.Background(), slices.Concat(c.command, serveFlags(j, addr, s.pprof))) // it ends after its client
+	s.Cmd = child(context.Background(), c.serverCommand(j, addr, s.pprof)) // it ends after its client
 	s.Stdout, s.Stderr = &s.log, &s.log
 	if err := s.Start(); err != nil {
 		return nil, err

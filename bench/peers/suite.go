@@ -36,7 +36,7 @@ func (c *suiteCmd) Run() error {
 	if len(c.Servers) == 0 {
 		c.Servers = allServers()
 	}
-	contestants, err := contestantsNamed(c.Servers, c.StillpoolBin)
+	contestants, err := contestantsNamed(c.Servers, map[string]string{stillpool: c.StillpoolBin})
 	if err != nil {
 		return err
 	}

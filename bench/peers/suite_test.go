@@ -78,7 +78,7 @@ var smallPlan = []planned{
 
 func named(t *testing.T, names ...string) []*contestant {
 	t.Helper()
-	all, err := contestantsNamed(names, "")
+	all, err := contestantsNamed(names, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func TestPlan(t *testing.T) {
 			}
 		}
 	}
-	if limit := 14 * time.Minute; total > limit {
+	if limit := 20 * time.Minute; total > limit {
 		t.Errorf("the suite takes %v, more than %v", total, limit)
 	}
 }
@@ -277,5 +277,68 @@ func TestClipKeepsBothEnds(t *testing.T) {
 	c.Write([]byte("the end"))
 	if s := c.String(); len(s) != 2*clipSize || !strings.HasPrefix(s, "littlexxx") || !strings.HasSuffix(s, "the end") {
 		t.Errorf("%d bytes: %.10q ... %q", len(s), s, s[max(0, len(s)-10):])
+	}
+}
+
+// TestCompareBuilds: two builds are measured in both orders beside a busy process, and their pairs are put in ratio.
+func TestCompareBuilds(t *testing.T) {
+	all := named(t, "gws", "gws")
+	all[0].name, all[1].name = stillpool, against
+	var order []string
+	j := bench.Job{Echo: &bench.EchoOptions{Options: small(4), Rate: 100, Warmup: -1}}
+	j.Echo.Busy = 1
+	c := newContest("echo", "echo", j, all, 2)
+	c.before = func(_ int, name string) { order = append(order, name) }
+	if err := c.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{stillpool, against, against, stillpool}; !slices.Equal(order, want) {
+		t.Errorf("the order was %v", order)
+	}
+	if busy := c.result.Servers[0].Rounds[0].Echo.Busy; busy != 1 {
+		t.Errorf("%d busy processes", busy)
+	}
+	var out bytes.Buffer
+	if err := report(&out, c.result); err != nil {
+		t.Fatal(err)
+	}
+	_, pairs, _ := strings.Cut(out.String(), "stillpool in ratio to against, pair by pair")
+	line, _, _ := strings.Cut(pairs[strings.Index(pairs, "server CPU a message"):], "\n")
+	if f := strings.Fields(line); f[len(f)-1] != "2" {
+		t.Errorf("the pairs are shown as %q", line)
+	}
+}
+
+// TestCompareFlags: what one can leave out, and what the short forms stand for.
+func TestCompareFlags(t *testing.T) {
+	t.Parallel()
+	builds := compareFlags{Against: "b"}
+	builds.setDefaults(7, stillpool, "gws")
+	if !slices.Equal(builds.Servers, []string{stillpool, against}) || builds.Rounds != 15 || builds.Conns != 7 {
+		t.Errorf("two builds: %+v", builds)
+	}
+	beside := compareFlags{Against: "b", Servers: []string{stillpool, "gws"}, Rounds: 2}
+	beside.setDefaults(7)
+	if !slices.Equal(beside.Servers, []string{stillpool, against, "gws"}) || beside.Rounds != 2 {
+		t.Errorf("beside a peer: %+v", beside)
+	}
+	for _, c := range []struct {
+		given compareTickCmd
+		conns int
+		every time.Duration
+	}{
+		{compareTickCmd{}, 5_000, time.Second},
+		{compareTickCmd{Saturated: true}, 12_000, 100 * time.Millisecond},
+		{compareTickCmd{Sparse: true}, 2_000, 20 * time.Second},
+		{compareTickCmd{Sparse: true, Every: time.Minute}, 2_000, time.Minute},
+	} {
+		if c.given.load(); c.given.Conns != c.conns || c.given.Every != c.every || (c.given.OpenTime > 0) != c.given.Sparse {
+			t.Errorf("%+v", c.given)
+		}
+	}
+	block := &contestant{command: []string{"x", "serve"}, misbehaving: []string{"x", "bench", "misbehaving"}}
+	j := bench.Job{Echo: &bench.EchoOptions{Misbehaving: &bench.Misbehaving{Ask: "block 1ms"}}}
+	if got := strings.Join(block.serverCommand(j, "a:1", ""), " "); got != "x bench misbehaving --addr a:1" || able("gws", j) || !able(stillpool, j) {
+		t.Errorf("handlers that block are served by %q", got)
 	}
 }

@@ -90,6 +90,49 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// TestSummaryOfBusyMachine: what was measured beside busy processes has a table of its own, with its servers only; so
+// have the kinds of attacks.
+func TestSummaryOfBusyMachine(t *testing.T) {
+	t.Parallel()
+	r := testResults(t)
+	if strings.Contains(summary(r), "busy machine") {
+		t.Error("there is a table of what was not measured")
+	}
+	data, err := json.Marshal(r.named("echo-64"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy := new(bench.Comparison)
+	if err := json.Unmarshal(data, busy); err != nil {
+		t.Fatal(err)
+	}
+	busy.Name, busy.Job.Echo.Busy = "echo-64-busy", 2
+	busy.Servers = busy.Servers[:2]
+	r.comparisons = append(r.comparisons, busy)
+	_, text, found := strings.Cut(summary(r), "On a busy machine, where 2 other processes compute all the time:\n")
+	text, kinds, _ := strings.Cut(text, "\nEchoes of 500 good clients beside 2,000 hostile ones")
+	if !found || !strings.Contains(busy.Job.Describe(), "beside 2 busy processes") {
+		t.Errorf("it does not say that the machine was busy:\n%s\n%s", text, busy.Job.Describe())
+	}
+	quiet, table := cells(t, summary(testResults(t))), cells(t, text)
+	const row = "CPU of an echo, 64 B, µs"
+	for _, server := range []string{"stillpool", "quick 1.2.3"} {
+		if got, want := table[row][server], quiet[row][server]; got != want || got == "" {
+			t.Errorf("%s of %s is %q, want %q", row, server, got, want)
+		}
+	}
+	if n := len(table[row]); n != 3 {
+		t.Errorf("%d columns, want those of the two servers and the names", n)
+	}
+	attacks := cells(t, kinds)
+	if got := attacks["bomb"]["quick p99"]; got != "90.000 (5.00), 3 harmed" {
+		t.Errorf("p99 beside bombs is %q", got)
+	}
+	if _, ok := attacks["ping-flood"]["stillpool memory"]; !ok {
+		t.Errorf("the kinds are\n%s", kinds)
+	}
+}
+
 func TestLongTablesHaveSpreads(t *testing.T) {
 	t.Parallel()
 	text := longTables(testResults(t))

@@ -32,6 +32,8 @@ type Options struct {
 	// Seed gives what the clients do: client number N of two runs with the same seed does the same, as far as
 	// the server and the clock let it. 0 is one at random.
 	Seed uint64 `json:"seed"`
+	// Busy records how many processes compute beside the run. The caller starts them; see [bench.StartBusy].
+	Busy int `json:"busy,omitempty"`
 	// Progress takes lines about how far the run is; nil is nothing.
 	Progress io.Writer `json:"-"`
 	// Terminal is whether Progress is one: then lines are written over.

@@ -80,7 +80,8 @@ func (r *Result) WriteTable(w io.Writer) error {
 	if r.Interrupted {
 		cut = " (interrupted)"
 	}
-	t.row("soak", "%d clients at a time for %.0f s, %d tides, seed %d%s", r.Options.Conns, r.Seconds, len(r.Ebbs), r.Options.Seed, cut)
+	t.row("soak", "%d clients at a time for %.0f s, %d tides, seed %d%s%s", r.Options.Conns, r.Seconds, len(r.Ebbs), r.Options.Seed,
+		bench.BesideBusy(r.Options.Busy), cut)
 	t.row("connections", "%d opens, %d closes, %d held against what their clients know", r.Opens, r.Closes, r.Judged)
 	t.row("messages in", "%d sent by the clients, %d heard by the server", r.Said, r.ServerHeard)
 	t.row("messages out", "%d accepted by the server, %d heard by the clients; %d refused, %d dropped, %d forgotten", r.Accepted, r.ClientsHeard, r.Refused, r.Dropped, r.Forgotten)

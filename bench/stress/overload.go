@@ -26,6 +26,8 @@ type OverloadOptions struct {
 	// many of them say goodbye (20).
 	Echoes float64 `json:"echoes_per_second"`
 	Closes float64 `json:"closes_per_second"`
+	// Busy records how many processes compute beside the run. The caller starts them; see [bench.StartBusy].
+	Busy int `json:"busy,omitempty"`
 }
 
 func (o OverloadOptions) withDefaults() OverloadOptions {

@@ -42,7 +42,7 @@ type Load struct {
 func (r *OverloadResult) WriteTable(w io.Writer) error {
 	o := r.Options
 	t := newTable(w)
-	t.row("overload", "%d connections, ticks of %v; %.0f a second can be carried", o.Conns, o.Work, r.RatePerSecond)
+	t.row("overload", "%d connections, ticks of %v; %.0f a second can be carried%s", o.Conns, o.Work, r.RatePerSecond, bench.BesideBusy(o.Busy))
 	for _, l := range append([]*Load{r.Light}, r.Loads...) {
 		if l != nil {
 			l.rows(t)

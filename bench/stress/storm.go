@@ -32,6 +32,8 @@ type StormOptions struct {
 	Quiet time.Duration `json:"quiet_ns"`
 	// ConnectTimeout bounds each try to come back (10 s); another one is made then.
 	ConnectTimeout time.Duration `json:"connect_timeout_ns"`
+	// Busy records how many processes compute beside the run. The caller starts them; see [bench.StartBusy].
+	Busy int `json:"busy,omitempty"`
 }
 
 func (o StormOptions) withDefaults() StormOptions {

@@ -80,7 +80,8 @@ func (r *StormResult) WriteTable(w io.Writer) error {
 		pace = fmt.Sprintf("spread over %v", o.Within)
 	}
 	t := newTable(w)
-	t.row("storm", "%d connections dropped by %s and back %s; %d stay, with a tick every %v", o.Storm, o.Drop, pace, o.Stay, o.Every)
+	t.row("storm", "%d connections dropped by %s and back %s; %d stay, with a tick every %v%s", o.Storm, o.Drop, pace, o.Stay, o.Every,
+		bench.BesideBusy(o.Busy))
 	for _, x := range []struct {
 		name string
 		run  *StormRun

@@ -9,6 +9,7 @@ import (
 
 // benchAttackCmd are the flags of "stillpool bench attack".
 type benchAttackCmd struct {
+	busyFlags
 	Addr        string        `default:"localhost:8080" help:"The server's host and port."`
 	URL         string        `name:"url" placeholder:"ws://HOST:PORT/PATH" help:"The endpoint, in place of /echo of ADDR."`
 	PID         int           `name:"pid" help:"Process id of the server, to measure its processor time and memory too."`
@@ -36,8 +37,11 @@ func (c *benchAttackCmd) Help() string {
 	return "Kinds of hostile connections:\n\n" + bench.KindHelp()
 }
 
-// Run implements the subcommand. What was measured is shown even if something went wrong then.
-func (c *benchAttackCmd) Run() error {
+// Run implements the subcommand.
+func (c *benchAttackCmd) Run() error { return c.beside(c.run) }
+
+// run shows what was measured even if something went wrong then.
+func (c *benchAttackCmd) run() error {
 	o, err := c.options()
 	if err != nil {
 		return err
@@ -57,7 +61,8 @@ func (c *benchAttackCmd) Run() error {
 // flags are those that the other scenarios have too.
 func (c *benchAttackCmd) flags() *benchFlags {
 	return &benchFlags{
-		Addr: c.Addr, URL: c.URL, Conns: c.Conns, Duration: c.Duration, PID: c.PID, SlopeFrom: -1,
+		busyFlags: c.busyFlags,
+		Addr:      c.Addr, URL: c.URL, Conns: c.Conns, Duration: c.Duration, PID: c.PID, SlopeFrom: -1,
 		Settle: c.Settle, JSON: c.JSON, Quiet: c.Quiet,
 	}
 }

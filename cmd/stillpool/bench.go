@@ -36,10 +36,12 @@ type benchCmd struct {
 	Profile      benchProfileCmd      `cmd:"" help:"Profile the server under a scenario."`
 	Check        benchCheckCmd        `cmd:"" help:"Hold the server against its budgets, beside its peers."`
 	Misbehaving  misbehavingCmd       `cmd:"" hidden:""`
+	Busy         benchBusyCmd         `cmd:"" hidden:""`
 }
 
 // benchFlags are what most scenarios have.
 type benchFlags struct {
+	busyFlags
 	Addr           string        `default:"localhost:8080" help:"The server's host and port."`
 	URL            string        `name:"url" placeholder:"ws://HOST:PORT/PATH" help:"The endpoint, in place of the usual path of ADDR."`
 	Conns          int           `default:"1000" help:"Connections to open."`
@@ -58,7 +60,7 @@ func (f *benchFlags) options(path string) bench.Options {
 	o := bench.Options{
 		URL: f.URL, Conns: f.Conns, Duration: f.Duration, PID: f.PID,
 		SlopeFrom: f.SlopeFrom, Settle: orNone(f.Settle), Loops: f.Loops,
-		ConnectBurst: f.ConnectBurst, ConnectTimeout: f.ConnectTimeout,
+		ConnectBurst: f.ConnectBurst, ConnectTimeout: f.ConnectTimeout, Busy: f.Busy,
 	}
 	if o.URL == "" {
 		o.URL = "ws://" + f.Addr + path
@@ -116,7 +118,9 @@ type benchTickCmd struct {
 }
 
 // Run implements the subcommand.
-func (c *benchTickCmd) Run() error {
+func (c *benchTickCmd) Run() error { return c.beside(c.run) }
+
+func (c *benchTickCmd) run() error {
 	ctx, stop := untilInterrupt()
 	defer stop()
 	r, err := bench.Tick(ctx, bench.TickOptions{Options: c.options("/ws"), Every: c.Every})
@@ -136,7 +140,9 @@ type benchEchoCmd struct {
 }
 
 // Run implements the subcommand.
-func (c *benchEchoCmd) Run() error {
+func (c *benchEchoCmd) Run() error { return c.beside(c.run) }
+
+func (c *benchEchoCmd) run() error {
 	ctx, stop := untilInterrupt()
 	defer stop()
 	r, err := bench.Echo(ctx, bench.EchoOptions{

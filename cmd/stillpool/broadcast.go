@@ -17,7 +17,9 @@ type benchBroadcastCmd struct {
 }
 
 // Run implements the subcommand.
-func (c *benchBroadcastCmd) Run() error {
+func (c *benchBroadcastCmd) Run() error { return c.beside(c.run) }
+
+func (c *benchBroadcastCmd) run() error {
 	ctx, stop := untilInterrupt()
 	defer stop()
 	r, err := bench.Broadcast(ctx, bench.BroadcastOptions{

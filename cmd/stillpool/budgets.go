@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -16,8 +17,16 @@ type contest struct {
 	scenario string
 	flags    []string
 	// by measures what no peer takes part in; nil is for "peers compare".
-	by      func(ctx context.Context, rounds int, duration time.Duration) (*bench.Comparison, error)
-	budgets []bench.Budget
+	by func(context.Context, checkOptions) (*bench.Comparison, error)
+	// budgets are held on a quiet machine and on a busy one, and the others on one of them only.
+	budgets, quiet, busy []bench.Budget
+}
+
+// checkOptions are how a contest is measured.
+type checkOptions struct {
+	rounds   int
+	duration time.Duration
+	busy     int // processes that compute meanwhile
 }
 
 // own is the server that all budgets are about.
@@ -43,10 +52,24 @@ var contests = slices.Concat([]contest{
 		},
 	},
 	{
+		name: "tick-saturated", scenario: "tick", flags: []string{"--saturated"},
+		budgets: []bench.Budget{{
+			Name: "tick-saturated", Server: own, Metric: "server_cpu", Against: "floor-spread", Beside: []string{"floor", "gws"}, Limit: 1.2,
+			Sentence: "Where 12,000 connections at 10 a second are more than a thread can send, a tick costs at most 1.2 of a bare write.",
+		}},
+	},
+	{
+		name: "tick-sparse", scenario: "tick", flags: []string{"--sparse"},
+		budgets: []bench.Budget{{
+			Name: "tick-sparse", Server: own, Metric: "server_cpu", Against: "gws", Limit: 1,
+			Sentence: "A tick of 2,000 connections at one in 20 s, where few are due together, costs no more than that of gws.",
+		}},
+	},
+	{
 		name: "connect", scenario: "connect", flags: []string{"--conns=9000"},
 		budgets: []bench.Budget{{
-			Name: "connect", Server: own, Metric: "open_cpu", Against: "nbio", Limit: 1,
-			Sentence: "To accept and upgrade a connection costs no more than it costs nbio.",
+			Name: "connect", Server: own, Metric: "open_cpu", Against: "nbio", Limit: 0.6,
+			Sentence: "To accept and upgrade a connection costs at most 0.6 of what it costs nbio.",
 		}},
 	},
 	{
@@ -59,18 +82,39 @@ var contests = slices.Concat([]contest{
 	{
 		name: "echo-64", scenario: "echo", flags: []string{"--conns=5000", "--size=64", "--inflight=500", "--slope-from=-1"},
 		budgets: []bench.Budget{{
-			Name: "echo-64", Server: own, Metric: "server_cpu", Against: "gws", Limit: 0.8,
-			Sentence: "An echo of 64 bytes costs less than that of gws: 500 in flight on 5,000 connections.",
+			Name: "echo-64", Server: own, Metric: "server_cpu", Against: "gws", Limit: 0.6,
+			Sentence: "An echo of 64 bytes costs at most 0.6 of that of gws: 500 in flight on 5,000 connections.",
 		}},
 	},
 	{
 		name: "attack", scenario: "attack", flags: []string{"--conns=500", "--hostile=2000"},
 		budgets: []bench.Budget{{
 			Name: "attack", Server: own, Metric: "p99_of_control", Limit: 2,
-			Sentence: "Beside 2,000 hostile connections good clients wait at most twice as long as beside as many that attack another server.",
+			Sentence: "Beside 2,000 hostile connections of all kinds good clients wait at most twice as long as beside as many that attack another server.",
 		}},
 	},
-}, misdeedContests(), []contest{
+	{
+		name: "attack-slow", scenario: "attack",
+		flags: []string{"--conns=50", "--hostile=2000", "--kinds=half-handshake,half-header,half-payload,bulk-never-reads"},
+		budgets: []bench.Budget{{
+			Name: "attack-slow", Server: own, Metric: "p99_beside", Against: "gws", Limit: 1.2,
+			Sentence: "Beside 2,000 hostile connections that send half of something, or bulk without reading, 50 good clients wait at most 1.2 times as long as those of gws.",
+		}},
+	},
+	{
+		name: "attack-bulk", scenario: "attack", flags: []string{"--conns=50", "--hostile=500", "--kinds=bulk-never-reads"},
+		budgets: []bench.Budget{
+			{
+				Name: "attack-bulk", Server: own, Metric: "p99_beside", Against: "gws", Limit: 1.2,
+				Sentence: "Beside 500 connections that send 60 kB every 300 ms and never read, 50 good clients wait at most 1.2 times as long as those of gws.",
+			},
+			{
+				Name: "attack-bulk-memory", Server: own, Metric: "peak_total", Beside: []string{"gws"}, Limit: 64,
+				Sentence: "Meanwhile the server takes at most 64 MB of memory.",
+			},
+		},
+	},
+}, misbehaviourContests(), []contest{
 	{
 		name: "storm", by: compareStorm,
 		budgets: []bench.Budget{{
@@ -82,15 +126,25 @@ var contests = slices.Concat([]contest{
 		name: "idle", scenario: "idle", flags: []string{"--conns=19000"},
 		budgets: []bench.Budget{{
 			Name: "idle", Server: own, Metric: "idle_cpu", Limit: 0.5,
-			Sentence: "19,000 connections on which nothing happens and that nothing ticks cost half a percent of a processor at the most.",
+			Sentence: "19,000 connections on which nothing happens and that nothing ticks cost at most half a percent of a processor.",
 		}},
 	},
 })
 
-// budgetNames are all, in the order in which they are checked.
+// on returns the contest with the budgets that are held on a quiet machine, or on a busy one.
+func (c contest) on(busy bool) contest {
+	also := c.quiet
+	if busy {
+		also = c.busy
+	}
+	c.budgets, c.quiet, c.busy = slices.Concat(c.budgets, also), nil, nil
+	return c
+}
+
+// budgetNames are all, in the order in which they are checked. Each is held on a quiet machine and on a busy one.
 func budgetNames() (names []string) {
 	for _, c := range contests {
-		for _, b := range c.budgets {
+		for _, b := range c.on(false).budgets {
 			names = append(names, b.Name)
 		}
 	}
@@ -118,6 +172,8 @@ func (c contest) servers() (all []string) {
 }
 
 // args are those of the peers binary that measures the contest.
-func (c contest) args() []string {
-	return slices.Concat([]string{"compare", c.scenario, "--servers=" + strings.Join(c.servers(), ",")}, c.flags)
+func (c contest) args(o checkOptions) []string {
+	return slices.Concat([]string{"compare", c.scenario, "--servers=" + strings.Join(c.servers(), ",")}, c.flags, []string{
+		fmt.Sprintf("--rounds=%d", o.rounds), "--duration=" + o.duration.String(), fmt.Sprintf("--busy=%d", o.busy),
+	})
 }

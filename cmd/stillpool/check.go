@@ -23,6 +23,7 @@ type benchCheckCmd struct {
 	Rounds   int           `placeholder:"N" help:"How often to measure each server (default: 5)."`
 	Duration time.Duration `placeholder:"TIME" help:"How long to measure each time (default: 10s)."`
 	Quick    bool          `help:"A first look: 3 rounds of 3 seconds."`
+	Busy     int           `default:"2" help:"Hold each budget also beside as many processes that compute; 0 is on a quiet machine only."`
 	JSON     string        `name:"json" placeholder:"FILE" help:"Write the verdicts, and all that was measured, as JSON to FILE too."`
 }
 
@@ -37,11 +38,12 @@ func (c *benchCheckCmd) Help() string {
 	var b strings.Builder
 	b.WriteString("Every server is measured as often as the others and in turn with them, in an order that changes. " +
 		"A budget is a limit of the median of the ratios that two servers have in the same round, or where no other server is named, of the metric itself. " +
-		"All of it takes about half an hour.\n\n" +
+		"Each is held on the machine as it is, and then beside busy processes, with all its servers again. " +
+		"All of it takes about two hours, with --quick about three quarters of one.\n\n" +
 		"The exit status is 0 if every budget is held, 1 if one is short, and else 2 if one could not be measured.\n\nBudgets:\n\n")
 	for _, c := range contests {
-		for _, budget := range c.budgets {
-			fmt.Fprintf(&b, "  %-13s %s\n", budget.Name, budget.Sentence)
+		for _, budget := range c.on(false).budgets {
+			fmt.Fprintf(&b, "  %-18s %s\n", budget.Name, budget.Sentence)
 		}
 	}
 	return b.String()
@@ -54,8 +56,8 @@ func (c *benchCheckCmd) Validate() error {
 			return fmt.Errorf("--only: no budget is called %q (there are %s)", name, strings.Join(budgetNames(), ", "))
 		}
 	}
-	if c.Rounds < 0 || c.Duration < 0 {
-		return errors.New("--rounds and --duration can't be negative")
+	if c.Rounds < 0 || c.Duration < 0 || c.Busy < 0 {
+		return errors.New("--rounds, --duration and --busy can't be negative")
 	}
 	return nil
 }
@@ -86,6 +88,7 @@ type checkResult struct {
 // checked is a budget with its verdict, or why there is none.
 type checked struct {
 	Name    string         `json:"name"`
+	Busy    int            `json:"busy,omitempty"` // processes that computed meanwhile
 	Verdict *bench.Verdict `json:"verdict,omitempty"`
 	Error   string         `json:"error,omitempty"`
 }
@@ -100,23 +103,34 @@ func (c *benchCheckCmd) Run(to streams) error {
 	c.setDefaults()
 	r := &checkResult{Started: time.Now(), Machine: bench.ThisMachine(), Rounds: c.Rounds, Seconds: c.Duration.Seconds()}
 	for _, all := range contests {
-		if chosen := all.only(c.Only); len(chosen.budgets) > 0 {
-			c.check(ctx, chosen, r, to)
+		for _, busy := range c.machines() {
+			if chosen := all.on(busy > 0).only(c.Only); len(chosen.budgets) > 0 {
+				c.check(ctx, chosen, checkOptions{c.Rounds, c.Duration, busy}, r, to)
+			}
 		}
 	}
 	fmt.Fprintln(to.out, r.summary())
 	return errors.Join(r.write(c.JSON), r.err())
 }
 
+// machines are how many processes compute beside each contest: none first, and then as many as were asked for.
+func (c *benchCheckCmd) machines() []int {
+	if c.Busy == 0 {
+		return []int{0}
+	}
+	return []int{0, c.Busy}
+}
+
 // check runs a contest and judges its budgets.
-func (c *benchCheckCmd) check(ctx context.Context, of contest, r *checkResult, to streams) {
-	fmt.Fprintf(to.err, "%s: %d rounds of %v with %s\n", of.name, c.Rounds, c.Duration, strings.Join(of.servers(), ", "))
-	comparison, err := c.measure(ctx, of, to)
+func (c *benchCheckCmd) check(ctx context.Context, of contest, o checkOptions, r *checkResult, to streams) {
+	fmt.Fprintf(to.err, "%s%s: %d rounds of %v with %s\n", of.name, bench.BesideBusy(o.busy), o.rounds, o.duration, strings.Join(of.servers(), ", "))
+	comparison, err := c.measure(ctx, of, o, to)
 	if err == nil {
 		r.Comparisons = append(r.Comparisons, comparison)
 	}
 	for _, b := range of.budgets {
-		result := checked{Name: b.Name}
+		result := checked{Name: b.Name, Busy: o.busy}
+		b.Busy = o.busy
 		failed := err
 		if failed == nil {
 			result.Verdict, failed = b.Judge(comparison)
@@ -130,11 +144,14 @@ func (c *benchCheckCmd) check(ctx context.Context, of contest, r *checkResult, t
 }
 
 // measure answers with what was measured, or why it could not be.
-func (c *benchCheckCmd) measure(ctx context.Context, of contest, to streams) (result *bench.Comparison, err error) {
+func (c *benchCheckCmd) measure(ctx context.Context, of contest, o checkOptions, to streams) (result *bench.Comparison, err error) {
 	if of.by != nil {
-		result, err = of.by(ctx, c.Rounds, c.Duration)
+		err = busyFlags{o.busy}.beside(func() (err error) {
+			result, err = of.by(ctx, o)
+			return err
+		})
 	} else {
-		result, err = c.askPeers(ctx, of, to)
+		result, err = c.askPeers(ctx, of, o, to)
 	}
 	if ctx.Err() != nil {
 		return nil, errors.New("interrupted")
@@ -143,7 +160,7 @@ func (c *benchCheckCmd) measure(ctx context.Context, of contest, to streams) (re
 }
 
 // askPeers lets the peers binary run a contest, as a process of its own.
-func (c *benchCheckCmd) askPeers(ctx context.Context, of contest, to streams) (*bench.Comparison, error) {
+func (c *benchCheckCmd) askPeers(ctx context.Context, of contest, o checkOptions, to streams) (*bench.Comparison, error) {
 	peers, err := c.peers()
 	if err != nil {
 		return nil, err
@@ -159,8 +176,7 @@ func (c *benchCheckCmd) askPeers(ctx context.Context, of contest, to streams) (*
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "comparison.json")
 	var said clip // its own report, of use only if it fails
-	cmd := command(ctx, peers, append(of.args(), "--stillpool-bin="+self,
-		fmt.Sprintf("--rounds=%d", c.Rounds), "--duration="+c.Duration.String(), "--json="+file)...)
+	cmd := command(ctx, peers, append(of.args(o), "--stillpool-bin="+self, "--json="+file)...)
 	cmd.Stdout, cmd.Stderr = &said, io.MultiWriter(to.err, &said)
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%s: %w: %s", filepath.Base(peers), err, lastLine(said.String()))
@@ -195,7 +211,7 @@ func (c checked) show(w io.Writer) {
 		c.Verdict.WriteTable(w)
 		return
 	}
-	fmt.Fprintf(w, "--     %s: could not be measured: %s\n", c.Name, c.Error)
+	fmt.Fprintf(w, "--     %s, %s: could not be measured: %s\n", c.Name, bench.MachineState(c.Busy), c.Error)
 }
 
 func (r *checkResult) count() (held, short, unmeasured int) {

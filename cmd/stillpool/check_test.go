@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,16 +59,16 @@ func TestCheckStatus(t *testing.T) {
 		status int
 		want   []string
 	}{
-		{"held", good, deliver, exitOK, []string{"held   tick-cpu: 1.00", "beside: 1.25 (1.25 to 1.25) of floor", "1 held, 0 short, 0 not measured"}},
-		{"short", dear, deliver, exitShort, []string{"SHORT  tick-cpu: 1.20", "0 held, 1 short, 0 not measured"}},
-		{"server missing", map[string]float64{"stillpool": 5}, deliver, exitUnmeasured, []string{"--     tick-cpu", "floor-spread was not measured"}},
+		{"held", good, deliver, exitOK, []string{"held   tick-cpu, quiet: 1.00", "beside: 1.25 (1.25 to 1.25) of floor", "1 held, 0 short, 0 not measured"}},
+		{"short", dear, deliver, exitShort, []string{"SHORT  tick-cpu, quiet: 1.20", "0 held, 1 short, 0 not measured"}},
+		{"server missing", map[string]float64{"stillpool": 5}, deliver, exitUnmeasured, []string{"--     tick-cpu, quiet", "floor-spread was not measured"}},
 		{"peers failed", good, "exit 3", exitUnmeasured, []string{"exit status 3", "no luck"}},
 		{"nothing written", good, "exit 0", exitUnmeasured, []string{"comparison.json"}},
 		{"no JSON", good, "echo nonsense >$out", exitUnmeasured, []string{"invalid character"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			program, _ := fakePeers(t, tickComparison(c.cpu), c.script)
-			status, out, errs := ran("bench", "check", "--only=tick-cpu", "--peers-bin="+program)
+			status, out, errs := ran("bench", "check", "--busy=0", "--only=tick-cpu", "--peers-bin="+program)
 			if status != c.status {
 				t.Errorf("status %d, want %d\n%s", status, c.status, errs)
 			}
@@ -84,7 +85,7 @@ func TestCheckStatus(t *testing.T) {
 func TestCheckShortBeforeUnmeasured(t *testing.T) {
 	program, _ := fakePeers(t, tickComparison(map[string]float64{"stillpool": 6, "floor-spread": 5, "floor": 4}), deliver)
 	file := filepath.Join(t.TempDir(), "check.json")
-	status, out, _ := ran("bench", "check", "--only=tick-cpu,lateness", "--peers-bin="+program, "--json="+file)
+	status, out, _ := ran("bench", "check", "--busy=0", "--only=tick-cpu,lateness", "--peers-bin="+program, "--json="+file)
 	if status != exitShort || !strings.Contains(out, "0 held, 1 short, 1 not measured") {
 		t.Errorf("status %d\n%s", status, out)
 	}
@@ -98,6 +99,35 @@ func TestCheckShortBeforeUnmeasured(t *testing.T) {
 	}
 	if len(r.Budgets) != 2 || r.Budgets[0].Verdict.Judged.Median != 1.2 || r.Budgets[1].Error == "" || len(r.Comparisons) != 1 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// Each budget is held on a quiet machine and on a busy one, and each verdict says on which.
+func TestCheckHoldsBudgetsOnBothMachines(t *testing.T) {
+	program, args := fakePeers(t, tickComparison(map[string]float64{"stillpool": 5, "floor-spread": 5, "floor": 4}), deliver)
+	file := filepath.Join(t.TempDir(), "check.json")
+	status, out, _ := ran("bench", "check", "--busy=3", "--only=tick-cpu", "--peers-bin="+program, "--json="+file)
+	if status != exitOK || !strings.Contains(out, "2 held, 0 short") {
+		t.Errorf("status %d\n%s", status, out)
+	}
+	for _, want := range []string{"held   tick-cpu, quiet: ", "held   tick-cpu, busy: "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	var busy []string
+	data, _ := os.ReadFile(args)
+	for _, arg := range strings.Fields(string(data)) {
+		if strings.HasPrefix(arg, "--busy=") {
+			busy = append(busy, arg)
+		}
+	}
+	if !slices.Equal(busy, []string{"--busy=0", "--busy=3"}) {
+		t.Errorf("the peers were asked with %q", busy)
+	}
+	var r checkResult
+	if err := bench.ReadFile(file, &r); err != nil || r.Budgets[0].Busy != 0 || r.Budgets[1].Busy != 3 || r.Budgets[1].Verdict.Budget.Busy != 3 {
+		t.Errorf("%v, %+v", err, r.Budgets)
 	}
 }
 
@@ -140,7 +170,7 @@ func TestCheckInterrupted(t *testing.T) {
 	done := make(chan int, 1)
 	var out journal
 	go func() {
-		done <- run([]string{"bench", "check", "--only=memory,connect", "--peers-bin=" + program}, streams{&out, &out})
+		done <- run([]string{"bench", "check", "--busy=0", "--only=memory,connect", "--peers-bin=" + program}, streams{&out, &out})
 	}()
 	eventually(t, "the peers to run", func() bool {
 		_, err := os.Stat(filepath.Join(filepath.Dir(program), "pid"))
@@ -179,14 +209,17 @@ func TestBudgetsAreWhole(t *testing.T) {
 		if c.name == "storm" { // of which nobody but those that stay, and are ticked, is compared
 			with.Job = jobs["tick"]
 		}
-		for _, b := range c.budgets {
-			if _, ok := with.Metric(b.Metric); !ok {
-				t.Errorf("%s: no metric %s in %s", b.Name, b.Metric, c.scenario)
+		for _, busy := range []bool{false, true} {
+			for _, b := range c.on(busy).budgets {
+				if _, ok := with.Metric(b.Metric); !ok {
+					t.Errorf("%s: no metric %s in %s", b.Name, b.Metric, c.scenario)
+				}
+				name := fmt.Sprint(b.Name, busy)
+				if seen[name] || b.Name == "" || b.Sentence == "" || b.Server != own || b.Limit <= 0 {
+					t.Errorf("something is missing, or repeated, in %+v", b)
+				}
+				seen[name] = true
 			}
-			if seen[b.Name] || b.Name == "" || b.Sentence == "" || b.Server != own || b.Limit <= 0 {
-				t.Errorf("something is missing, or repeated, in %+v", b)
-			}
-			seen[b.Name] = true
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 // benchConnectCmd are the flags of "stillpool bench connect".
 type benchConnectCmd struct {
+	busyFlags
 	Addr           string        `default:"localhost:8080" help:"The server's host and port."`
 	URL            string        `name:"url" placeholder:"ws://HOST:PORT/PATH" help:"The endpoint, in place of /echo of ADDR."`
 	PID            int           `name:"pid" help:"Process id of the server, to measure its processor time and memory too."`
@@ -23,11 +24,14 @@ type benchConnectCmd struct {
 }
 
 // Run implements the subcommand.
-func (c *benchConnectCmd) Run() error {
+func (c *benchConnectCmd) Run() error { return c.beside(c.run) }
+
+func (c *benchConnectCmd) run() error {
 	ctx, stop := untilInterrupt()
 	defer stop()
 	f := &benchFlags{
-		Addr: c.Addr, URL: c.URL, Conns: c.Conns, Duration: c.Duration, PID: c.PID, Loops: c.Loops,
+		busyFlags: c.busyFlags,
+		Addr:      c.Addr, URL: c.URL, Conns: c.Conns, Duration: c.Duration, PID: c.PID, Loops: c.Loops,
 		ConnectBurst: c.ConnectBurst, ConnectTimeout: c.ConnectTimeout, JSON: c.JSON, Quiet: c.Quiet,
 	}
 	r, err := bench.Connect(ctx, bench.ConnectOptions{Options: f.options("/echo"), Rate: c.Rate, Pause: orNone(c.Pause)})

@@ -99,8 +99,8 @@ var compressions = map[string]server.Compression{
 // echo are the options of /echo, beside those that all endpoints have: every message back as it came.
 func echo(o server.Options, compression server.Compression) server.Options {
 	o.MaxMessage = maxEcho
-	// Reading stops while more than half of the backlog waits, so this takes the largest message and its
-	// header while one like it is being read.
+	// Reading pauses when PauseReadingAt is passed, and at half of the backlog at the latest. So this takes
+	// the largest message and its header while one like it is being read.
 	o.Backlog = 2*maxEcho + 64
 	o.Compression = compression
 	o.OnMessage = func(c *server.Conn, m server.Message) { c.Forward(m) }
@@ -137,10 +137,13 @@ func (d *demo) mount(srv *server.Server, o server.Options, every time.Duration, 
 	})
 }
 
-// allowedOrigins are the given origins and, while only this machine can reach addr, its own.
-func allowedOrigins(addr net.Addr, more []string) []string {
-	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
-		return append(loopbackOrigins[:len(loopbackOrigins):len(loopbackOrigins)], more...)
+// allowedOrigins are the given origins and, while only this machine can reach the listeners, its own. A unix
+// socket is for a proxy, which others can reach.
+func allowedOrigins(ls []net.Listener, more []string) []string {
+	for _, l := range ls {
+		if tcp, ok := l.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+			return more
+		}
 	}
-	return more
+	return append(loopbackOrigins[:len(loopbackOrigins):len(loopbackOrigins)], more...)
 }

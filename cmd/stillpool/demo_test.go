@@ -188,11 +188,26 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
+// boundTo is a listener that has an address.
+type boundTo struct {
+	net.Listener
+	addr net.Addr
+}
+
+func (b boundTo) Addr() net.Addr { return b.addr }
+
 func TestLoopbackOriginsAreForLoopback(t *testing.T) {
 	for addr, want := range map[string]int{"127.0.0.1": len(loopbackOrigins) + 1, "::1": len(loopbackOrigins) + 1, "0.0.0.0": 1, "192.0.2.1": 1} {
-		if got := allowedOrigins(&net.TCPAddr{IP: net.ParseIP(addr)}, []string{"https://a.example"}); len(got) != want {
-			t.Errorf("%s: %q", addr, got)
+		one := boundTo{addr: &net.TCPAddr{IP: net.ParseIP(addr)}}
+		local := boundTo{addr: &net.TCPAddr{IP: net.ParseIP("127.0.0.1")}}
+		for _, ls := range [][]net.Listener{{one}, {one, local}, {local, one}} {
+			if got := allowedOrigins(ls, []string{"https://a.example"}); len(got) != want {
+				t.Errorf("%s of %d: %q", addr, len(ls), got)
+			}
 		}
+	}
+	if got := allowedOrigins([]net.Listener{boundTo{addr: &net.UnixAddr{Name: "/run/x"}}}, nil); len(got) != 0 {
+		t.Errorf("a unix socket, which is for a proxy: %q", got)
 	}
 }
 

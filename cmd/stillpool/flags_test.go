@@ -32,6 +32,7 @@ var flagTable = []struct {
 	want        any
 }{
 	{"addr", "Addr", "localhost:8080", ":9000", ":9000"},
+	{"socket-mode", "SocketMode", "", "0660", "0660"},
 	{"every", "Every", time.Second, "250ms", 250 * time.Millisecond},
 	{"write-timeout", "WriteTimeout", 10 * time.Second, "3s", 3 * time.Second},
 	{"keepalive", "Keepalive", 50 * time.Second, "0", time.Duration(0)},
@@ -46,6 +47,7 @@ var flagTable = []struct {
 	{"max-handshakes", "MaxHandshakes", 0, "500", 500},
 	{"handshake-rate", "HandshakeRate", 0, "1000", 1000},
 	{"handshake-burst", "HandshakeBurst", 0, "2000", 2000},
+	{"max-header-bytes", "MaxHeaderBytes", 0, "65536", 65536},
 	{"trusted-proxies", "TrustedProxies", []string(nil), "10.0.0.0/8,unix", []string{"10.0.0.0/8", "unix"}},
 	{"proxy-protocol", "ProxyProtocol", false, "true", true},
 	{"loops", "Loops", 0, "3", 3},
@@ -98,14 +100,14 @@ func TestOriginsRepeat(t *testing.T) {
 
 func TestReusePort(t *testing.T) {
 	s := parsed(t, "--addr", "127.0.0.1:0", "--reuse-port")
-	first, err := s.listen()
+	first, err := s.listenOn()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Close()
 	for _, shared := range []bool{true, false} {
 		s.Addr, s.ReusePort = first.Addr().String(), shared
-		second, err := s.listen()
+		second, err := s.listenOn()
 		if (err == nil) != shared {
 			t.Errorf("shared %v: %v", shared, err)
 		}
@@ -151,6 +153,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"negative rate", "", "serve --handshake-rate=-1", exitUsage, "--handshake-rate"},
 		{"rate too high", "", "serve --handshake-rate=1000001", exitUsage, "--handshake-rate"},
 		{"burst too long", "", "serve --handshake-burst=1000001", exitUsage, "--handshake-burst"},
+		{"negative head", "", "serve --max-header-bytes=-1", exitUsage, "--max-header-bytes"},
 		{"no prefix of IPv4", "", "serve --ipv4-prefix=33", exitUsage, "--ipv4-prefix"},
 		{"no prefix of IPv6", "", "serve --ipv6-prefix=0", exitUsage, "--ipv6-prefix"},
 		{"no proxy", "", "serve --trusted-proxies 10.0.0.0/8,me", exitUsage, "me"},
@@ -172,6 +175,12 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"taken admin port", "", "serve --addr 127.0.0.1:0 --admin " + taken.Addr().String(), exitFailed, "--admin: listen tcp " + taken.Addr().String()},
 		{"taken pprof port", "", "serve --addr 127.0.0.1:0 --pprof " + taken.Addr().String(), exitFailed, "--pprof: listen tcp " + taken.Addr().String()},
 		{"bad address", "", "serve --addr nonsense", exitFailed, "nonsense"},
+		{"no path", "", "serve --addr unix:", exitUsage, "--addr"},
+		{"a path that is a file", "", "serve --addr unix:" + file, exitFailed, file},
+		{"a folder that is not there", "", "serve --addr unix:" + file + "/x", exitFailed, file},
+		{"bad permissions", "", "serve --addr unix:" + file + " --socket-mode 0668", exitUsage, "--socket-mode"},
+		{"permissions of all kinds", "", "serve --addr unix:" + file + " --socket-mode 4777", exitUsage, "--socket-mode"},
+		{"a unix socket's port", "", "serve --addr unix:" + file + " --reuse-port", exitUsage, "--reuse-port"},
 		{"profile folder is a file", "", "serve --addr 127.0.0.1:0 --profile cpu --profile-dir " + file, exitFailed, file},
 		{"profile folder in a file", "", "serve --addr 127.0.0.1:0 --profile heap --profile-dir " + file + "/x", exitFailed, file},
 		{"profile file is a folder", "", "serve --addr 127.0.0.1:0 --profile cpu --profile-dir " + folderInPlace(t), exitFailed, "cpu.pprof"},

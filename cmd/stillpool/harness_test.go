@@ -52,7 +52,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func started(t *testing.T, args ...string) (addr string, log *journal) {
 	t.Helper()
 	s := parsed(t, append([]string{"--addr", "127.0.0.1:0"}, args...)...)
-	l, err := s.listen()
+	ls, err := s.listen()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func started(t *testing.T, args ...string) (addr string, log *journal) {
 	signals := make(chan os.Signal, 2)
 	done := make(chan error, 1)
 	go func() {
-		done <- s.serve(l, s.MaxConns, s.logger(log), signals, streams{io.Discard, log})
+		done <- s.serve(ls, s.MaxConns, s.logger(log), signals, streams{io.Discard, log})
 	}()
 	t.Cleanup(func() {
 		signals <- syscall.SIGTERM
@@ -73,7 +73,7 @@ func started(t *testing.T, args ...string) (addr string, log *journal) {
 			t.Error("didn't end")
 		}
 	})
-	return l.Addr().String(), log
+	return ls[0].Addr().String(), log
 }
 
 // dial opens a WebSocket. The origin may be empty.

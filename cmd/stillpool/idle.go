@@ -12,7 +12,9 @@ type benchIdleCmd struct {
 }
 
 // Run implements the subcommand.
-func (c *benchIdleCmd) Run() error {
+func (c *benchIdleCmd) Run() error { return c.beside(c.run) }
+
+func (c *benchIdleCmd) run() error {
 	ctx, stop := untilInterrupt()
 	defer stop()
 	o := bench.IdleOptions{Options: c.options(c.Path), Steps: c.Steps, GC: c.GC}

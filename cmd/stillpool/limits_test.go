@@ -18,6 +18,11 @@ func TestAdvice(t *testing.T) {
 		{1024, 1024 - descriptorReserve + 1, []string{"1024", "ulimit -n 1025"}},
 		{20_000, 1_000_000, []string{"20000", "ulimit -n 1000128", "LimitNOFILE=1000128", "fs.nr_open=1000128"}},
 		{1 << 63, 1_000_000, nil},
+		{200, 160, nil},
+		{200, 161, []string{"200", "ulimit -n 201"}},
+		{200, 512, []string{"ulimit -n 639"}},
+		{10, 8, nil},
+		{10, 9, []string{"ulimit -n 11"}},
 		{0, 1, nil},
 	} {
 		got := advice(c.limit, c.maxConns)
@@ -28,6 +33,15 @@ func TestAdvice(t *testing.T) {
 			if !strings.Contains(got, w) {
 				t.Errorf("%d for %d: %q is missing in %q", c.limit, c.maxConns, w, got)
 			}
+		}
+	}
+}
+
+// The limit that is advised is the lowest that has the room.
+func TestLimitFor(t *testing.T) {
+	for n := 2; n < 2000; n++ {
+		if limit := limitFor(n); roomFor(limit) < uint64(n) || roomFor(limit-1) >= uint64(n) {
+			t.Errorf("%d connections: %d descriptors have room for %d, one fewer for %d", n, limit, roomFor(limit), roomFor(limit-1))
 		}
 	}
 }

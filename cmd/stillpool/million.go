@@ -11,6 +11,7 @@ import (
 
 // benchMillionCmd are the flags of "stillpool bench million".
 type benchMillionCmd struct {
+	busyFlags
 	Conns         int            `default:"1000000" help:"Connections to hold."`
 	Hold          time.Duration  `default:"10m" help:"How long to hold them, with a message to each every EVERY."`
 	Every         time.Duration  `help:"Interval of messages that the machine can carry (default: by the number of connections and processors)."`
@@ -32,8 +33,11 @@ Then it opens all connections, leaves them idle, holds them with messages at an 
 ^C ends it in order at any time, with what was measured so far; a second one ends it at once.`
 }
 
-// Run implements the subcommand. What was measured is shown even if something went wrong then.
-func (c *benchMillionCmd) Run() error {
+// Run implements the subcommand.
+func (c *benchMillionCmd) Run() error { return c.beside(c.run) }
+
+// run shows what was measured even if something went wrong then.
+func (c *benchMillionCmd) run() error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -58,7 +62,7 @@ func (c *benchMillionCmd) Run() error {
 func (c *benchMillionCmd) options(command []string) million.Options {
 	o := million.Options{
 		Conns: c.Conns, Hold: c.Hold, Every: c.Every, OverloadEvery: c.OverloadEvery,
-		Idle: orNone(c.Idle), PerProcess: c.PerProcess, Fix: c.Fix, Command: command,
+		Idle: orNone(c.Idle), PerProcess: c.PerProcess, Fix: c.Fix, Busy: c.Busy, Command: command,
 	}
 	if c.Overload != nil {
 		o.Overload = orNone(*c.Overload)

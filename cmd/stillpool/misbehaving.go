@@ -9,10 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stillpool/stillpool/bench"
 	"github.com/stillpool/stillpool/server"
 )
 
-// This file is the server of the measurements in misdeeds.go: an echo whose handler misbehaves where a message
+// This file is the server of the measurements in misbehaviours.go: an echo whose handler misbehaves where a message
 // asks for it.
 
 const (
@@ -24,7 +25,7 @@ const (
 )
 
 // misbehavingCmd serves an echo at /echo, where a text message is what the handler is to do before it sends
-// it back: block a while, panic, allocate so many bytes, or call back. It is not for people.
+// it back: block or compute for a while, panic, allocate bytes, or call back. It is not for people.
 type misbehavingCmd struct {
 	Addr string `default:"127.0.0.1:0"`
 }
@@ -59,11 +60,9 @@ func (m *misbehaving) message(c *server.Conn, msg server.Message) {
 func (m *misbehaving) do(c *server.Conn, what, arg string) error {
 	switch what {
 	case "block":
-		d, err := time.ParseDuration(arg)
-		if err != nil || d < 0 || d > longestBlock {
-			return fmt.Errorf("want a duration of %v at the most", longestBlock)
-		}
-		time.Sleep(d)
+		return during(arg, time.Sleep)
+	case "compute":
+		return during(arg, bench.Compute)
 	case "panic":
 		panic("as it was asked to")
 	case "allocate":
@@ -77,6 +76,16 @@ func (m *misbehaving) do(c *server.Conn, what, arg string) error {
 	default:
 		return fmt.Errorf("there is no misdeed of that name")
 	}
+	return nil
+}
+
+// during does it for as long as a message asks for.
+func during(arg string, do func(time.Duration)) error {
+	d, err := time.ParseDuration(arg)
+	if err != nil || d < 0 || d > longestBlock {
+		return fmt.Errorf("want a duration up to %v", longestBlock)
+	}
+	do(d)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 // benchOverloadCmd are the flags of "stillpool bench overload".
 type benchOverloadCmd struct {
+	busyFlags
 	Conns    int           `default:"2000" help:"Connections that are ticked."`
 	Work     time.Duration `default:"100us" help:"How long each tick computes, so that it is the server that can't go on and not the client."`
 	Rate     float64       `help:"Ticks a second, of all connections together, that the server can carry (default: it is found out)."`
@@ -26,8 +27,11 @@ func (*benchOverloadCmd) Help() string {
 	return `Starts a server of its own, on this machine, and ends it.`
 }
 
-// Run implements the subcommand. What was measured is shown even if something went wrong then.
-func (c *benchOverloadCmd) Run() error {
+// Run implements the subcommand.
+func (c *benchOverloadCmd) Run() error { return c.beside(c.run) }
+
+// run shows what was measured even if something went wrong then.
+func (c *benchOverloadCmd) run() error {
 	ctx, stop := untilInterrupt()
 	defer stop()
 	r, err := c.measure(ctx)
@@ -51,6 +55,6 @@ func (c *benchOverloadCmd) measure(ctx context.Context) (r *stress.OverloadResul
 	defer func() { err = errors.Join(err, srv.end()) }()
 	return stress.Overload(ctx, stress.OverloadOptions{
 		Server: stress.Handle{Addr: srv.addr, PID: srv.pid}, Conns: c.Conns, Work: c.Work, Rate: c.Rate,
-		Times: c.Times, Duration: c.Duration, Echoes: c.Echoes, Closes: c.Closes,
+		Times: c.Times, Duration: c.Duration, Echoes: c.Echoes, Closes: c.Closes, Busy: c.Busy,
 	})
 }

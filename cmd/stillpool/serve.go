@@ -13,9 +13,10 @@ import (
 
 // serveCmd are the flags of "stillpool serve", each also a variable of the environment.
 type serveCmd struct {
-	Addr               string        `default:"localhost:8080" env:"STILLPOOL_ADDR" placeholder:"HOST:PORT" help:"Address to listen on; port 0 takes a free one (default: ${default})."`
+	Addr               string        `default:"localhost:8080" env:"STILLPOOL_ADDR" placeholder:"HOST:PORT" help:"Address to listen on; port 0 takes a free one; unix:/path is a unix socket (default: ${default})."`
+	SocketMode         string        `env:"STILLPOOL_SOCKET_MODE" placeholder:"OCTAL" help:"Permissions of that unix socket, like 0660 (default: as the umask has it)."`
 	Every              time.Duration `default:"1s" env:"STILLPOOL_EVERY" help:"How often each connection is sent Woohoo!"`
-	WriteTimeout       time.Duration `default:"10s" env:"STILLPOOL_WRITE_TIMEOUT" help:"Give a connection up when a message has waited so long to be written."`
+	WriteTimeout       time.Duration `default:"10s" env:"STILLPOOL_WRITE_TIMEOUT" help:"Give a connection up when its client takes less than 4 KiB of what waits in this time."`
 	Keepalive          time.Duration `default:"50s" env:"STILLPOOL_KEEPALIVE" help:"Ping a connection that gave no sign of life for so long; 0 is never."`
 	PongTimeout        time.Duration `default:"20s" env:"STILLPOOL_PONG_TIMEOUT" help:"Give a connection up when a ping has waited so long for an answer."`
 	DrainDelay         time.Duration `default:"0s" env:"STILLPOOL_DRAIN_DELAY" help:"At the end, be not ready (/readyz) for so long before anything else, so that balancers notice."`
@@ -28,7 +29,8 @@ type serveCmd struct {
 	MaxHandshakes      int           `env:"STILLPOOL_MAX_HANDSHAKES" placeholder:"N" help:"Refuse connections with status 503 while N are not upgraded yet (default: 65536)."`
 	HandshakeRate      int           `env:"STILLPOOL_HANDSHAKE_RATE" placeholder:"N" help:"Refuse connections beyond N a second with status 503 (default: no such bound)."`
 	HandshakeBurst     int           `env:"STILLPOOL_HANDSHAKE_BURST" placeholder:"N" help:"Connections that may come at once before the rate counts (default: as many as in a second)."`
-	TrustedProxies     []string      `env:"STILLPOOL_TRUSTED_PROXIES" placeholder:"PREFIX" help:"Proxies whose X-Forwarded-For and Forwarded are believed: addresses, networks like 10.0.0.0/8, or unix; repeatable, or with commas."`
+	MaxHeaderBytes     int           `env:"STILLPOOL_MAX_HEADER_BYTES" placeholder:"N" help:"Refuse a request head longer than N bytes, as of large cookies, with status 431 (default: 16384)."`
+	TrustedProxies     []string      `env:"STILLPOOL_TRUSTED_PROXIES" placeholder:"PREFIX" help:"Proxies whose X-Forwarded-For, X-Forwarded-Host and Forwarded are believed: addresses, networks like 10.0.0.0/8, or unix; repeatable, or with commas."`
 	ProxyProtocol      bool          `env:"STILLPOOL_PROXY_PROTOCOL" help:"Each connection begins with a PROXY header, version 1 or 2; with --trusted-proxies, from those only."`
 	Loops              int           `env:"STILLPOOL_LOOPS" placeholder:"N" help:"Event loops (default: one for every two processors)."`
 	Workers            int           `env:"STILLPOOL_WORKERS" placeholder:"N" help:"Goroutines at the most for handlers that block (default: 1024)."`
@@ -56,6 +58,8 @@ func (*serveCmd) Help() string {
 
 Anything but stuff closes its /ws connection: binary, and text that is not JSON, with code 1003; other JSON with 1008.
 
+With --addr unix:/path it listens on a unix socket, and replaces one that a process which was killed has left behind. Clients need the permission to write to it (--socket-mode); at the end it is removed. Under a service manager that passes sockets on (LISTEN_FDS, as systemd does), those are served in the place of --addr.
+
 With --admin there are, on that address:
 
     /metrics       the server's counts and those of the Go runtime, for Prometheus
@@ -73,6 +77,7 @@ Examples:
 
     stillpool serve
     stillpool serve --addr :8080 --origins https://example.com
+    stillpool serve --addr unix:/run/stillpool.sock --socket-mode 0660 --trusted-proxies unix
     stillpool serve --every 100ms --log-level debug
     stillpool serve --profile cpu --profile-dir /tmp/profile
     stillpool serve --admin :9090    (in another shell: curl http://localhost:9090/metrics)
@@ -106,6 +111,8 @@ func (s *serveCmd) Validate() error {
 		return errors.New("--max-conns, --loops and --workers can't be negative")
 	case s.MaxConnsPerAddress < 0 || s.MaxHandshakes < 0 || s.HandshakeRate < 0 || s.HandshakeBurst < 0:
 		return errors.New("--max-conns-per-address, --max-handshakes, --handshake-rate and --handshake-burst can't be negative")
+	case s.MaxHeaderBytes < 0:
+		return errors.New("--max-header-bytes can't be negative")
 	case s.HandshakeRate > mostHandshakes || s.HandshakeBurst > mostHandshakes:
 		return fmt.Errorf("--handshake-rate and --handshake-burst: want %d at the most", mostHandshakes)
 	case s.IPv4Prefix < 1 || s.IPv4Prefix > 32:
@@ -123,6 +130,9 @@ func (s *serveCmd) Validate() error {
 		if _, err := asideAddr(x.flag, x.addr); err != nil {
 			return err
 		}
+	}
+	if err := s.checkSocket(); err != nil {
+		return err
 	}
 	return checkOrigins(s.Origins)
 }
@@ -144,11 +154,11 @@ func (s *serveCmd) Run(to streams) error {
 
 	logger := s.logger(to.err)
 	maxConns := s.connections(logger)
-	l, err := s.listen()
+	ls, err := s.listen()
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer closeAll(ls)
 	hide, err := servePprof(s.Pprof, logger)
 	if err != nil {
 		return err
@@ -162,5 +172,5 @@ func (s *serveCmd) Run(to streams) error {
 	if file != "" {
 		logger.Info("Profiling", "mode", s.Profile, "file", file)
 	}
-	return s.serve(l, maxConns, logger, signals, to)
+	return s.serve(ls, maxConns, logger, signals, to)
 }

@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/stillpool/stillpool/netpoll"
@@ -54,17 +53,8 @@ func (s *serveCmd) connections(logger *slog.Logger) int {
 	return s.MaxConns
 }
 
-// listen opens the listener, so that its port is known and a taken one is told before all else.
-func (s *serveCmd) listen() (net.Listener, error) {
-	l, err := netpoll.ListenTCP(s.Addr, s.ReusePort)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%w; take another with --addr, or 0 for any that is free", err)
-	}
-	return l, err
-}
-
-// serve runs the demonstration on l until a signal comes.
-func (s *serveCmd) serve(l net.Listener, maxConns int, logger *slog.Logger, signals <-chan os.Signal, to streams) error {
+// serve runs the demonstration on the listeners until a signal comes.
+func (s *serveCmd) serve(ls []net.Listener, maxConns int, logger *slog.Logger, signals <-chan os.Signal, to streams) error {
 	d := newDemo(logger)
 	srv := &server.Server{
 		Logger:     logger,
@@ -82,17 +72,21 @@ func (s *serveCmd) serve(l net.Listener, maxConns int, logger *slog.Logger, sign
 		MaxHandshakes:      s.MaxHandshakes,
 		HandshakeRate:      s.HandshakeRate,
 		HandshakeBurst:     s.HandshakeBurst,
+		MaxHeaderBytes:     s.MaxHeaderBytes,
 	}
 	var err error
 	if srv.TrustedProxies, err = proxies(s.TrustedProxies); err != nil {
 		return err // in vain: Validate has seen them
 	}
-	origins := allowedOrigins(l.Addr(), s.Origins)
+	origins := allowedOrigins(ls, s.Origins)
 	if s.ProxyProtocol || len(s.TrustedProxies) > 0 {
 		origins = s.Origins // through the proxy, others than this machine can reach the address
 	}
 	if s.ProxyProtocol {
-		l = server.ProxyProtocol(l)
+		ls = slices.Clone(ls)
+		for i := range ls {
+			ls[i] = server.ProxyProtocol(ls[i])
+		}
 	}
 	d.mount(srv, s.options(origins), s.Every, compressions[s.Compression])
 
@@ -108,9 +102,11 @@ func (s *serveCmd) serve(l net.Listener, maxConns int, logger *slog.Logger, sign
 	defer reports.Wait()
 	defer cancel()
 
-	logger.Info("Serving", "addr", l.Addr().String(), "every", s.Every.String(), "connections", maxConns, "poller", s.Poller)
-	fmt.Fprintf(to.out, "Stillpool is at %s (Ctrl-C ends it)\n", s.url(l.Addr()))
-	return supervise(srv, l, s.DrainDelay+s.DrainTime+drainTime, signals, logger)
+	for _, l := range ls {
+		logger.Info("Serving", "addr", l.Addr().String(), "every", s.Every.String(), "connections", maxConns, "poller", s.Poller)
+		fmt.Fprintf(to.out, "Stillpool is at %s (Ctrl-C ends it)\n", s.url(l.Addr()))
+	}
+	return supervise(srv, ls, s.DrainDelay+s.DrainTime+drainTime, signals, logger)
 }
 
 // options are those of all endpoints.
@@ -127,10 +123,17 @@ func (s *serveCmd) options(origins []string) server.Options {
 	return o
 }
 
-// url is what to open in a browser on this machine: the host as it was asked for, and the port as
-// it is.
+// url returns what to open in a browser on this machine: the host as it was asked for, and the port as
+// it is. A unix socket has its path.
 func (s *serveCmd) url(bound net.Addr) string {
-	host, _, _ := net.SplitHostPort(s.Addr)
+	if bound.Network() == "unix" {
+		return "unix:" + bound.String()
+	}
+	asked := s.Addr
+	if asked == "" {
+		asked = bound.String() // it is inherited
+	}
+	host, _, _ := net.SplitHostPort(asked)
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
@@ -145,19 +148,28 @@ type service interface {
 	Close() error
 }
 
-// supervise serves on l until the service fails or a signal comes. Then it closes every connection
-// in order within a time, unless a second signal comes first. It returns when nothing is served any more.
-func supervise(srv service, l net.Listener, within time.Duration, signals <-chan os.Signal, logger *slog.Logger) error {
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+// supervise serves on all listeners until the service fails on one or a signal comes. Then it closes every
+// connection in order within a time, unless a second signal comes first. It returns when nothing is served any more.
+func supervise(srv service, ls []net.Listener, within time.Duration, signals <-chan os.Signal, logger *slog.Logger) error {
+	served := make(chan error, len(ls))
+	left := len(ls)
+	defer func() {
+		for range left {
+			<-served
+		}
+	}()
+	for _, l := range ls {
+		go func() { served <- srv.Serve(l) }()
+	}
 	select {
 	case err := <-served:
+		left--
+		srv.Close()
 		return err
 	case sig := <-signals:
 		logger.Info("Closing every connection; another signal ends them at once", "signal", sig.String())
 	}
 	err := drain(srv, within, signals)
-	<-served
 	if err == nil {
 		logger.Info("Every connection is closed")
 	}

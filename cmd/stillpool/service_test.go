@@ -87,7 +87,7 @@ func TestSuperviseInVirtualTime(t *testing.T) {
 		{"in order", fakeService{takes: 3 * time.Second}, 0, 3 * time.Second, false, ""},
 		{"second signal", fakeService{takes: time.Hour}, time.Second, time.Second, true, "second signal"},
 		{"too long", fakeService{takes: time.Hour}, 0, drainTime, true, "in order"},
-		{"failure", fakeService{fails: failure}, 0, 0, false, "no more"},
+		{"failure", fakeService{fails: failure}, 0, 0, true, "no more"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestSuperviseInVirtualTime(t *testing.T) {
 					time.AfterFunc(c.second, func() { signals <- syscall.SIGINT })
 				}
 				start := time.Now()
-				err := supervise(&c.service, nil, drainTime, signals, slog.New(slog.DiscardHandler))
+				err := supervise(&c.service, make([]net.Listener, 1), drainTime, signals, slog.New(slog.DiscardHandler))
 				if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 					t.Errorf("got %v, want %q", err, c.err)
 				}

@@ -17,6 +17,7 @@ import (
 // benchProfileCmd is a profiling session: a server with its profile on, a scenario that gives it work,
 // and a look at what was measured.
 type benchProfileCmd struct {
+	busyFlags
 	Mode  string   `default:"cpu" enum:"cpu,heap,allocs,mutex,block,goroutine,threads,trace,clock" help:"What to profile: ${enum}."`
 	Out   string   `placeholder:"DIR" help:"Folder for the files (default: a new one among the temporary files)."`
 	Serve []string `placeholder:"FLAG" sep:"none" help:"A flag for the server, as --serve=--loops=2; repeatable."`
@@ -51,9 +52,13 @@ var covers = map[string]string{
 	"clock":     "where goroutines were, running or waiting, from the server's start to its end",
 }
 
-// Run implements the subcommand. It keeps its thread, because children end with the one that started
-// them.
+// Run implements the subcommand.
 func (c *benchProfileCmd) Run(to streams) error {
+	return c.beside(func() error { return c.run(to) })
+}
+
+// run keeps its thread, because children end with the one that started them.
+func (c *benchProfileCmd) run(to streams) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	ctx, stop := untilInterrupt()

@@ -10,6 +10,7 @@ import (
 
 // benchSoakCmd are the flags of "stillpool bench soak".
 type benchSoakCmd struct {
+	busyFlags
 	Duration time.Duration `default:"1m" help:"How long connections come and go."`
 	Conns    int           `default:"500" help:"Connections at a time."`
 	Tide     time.Duration `help:"How long they do until all leave, and the server must be as it was (default: a twelfth of DURATION, 5s at the least)."`
@@ -28,8 +29,11 @@ func (*benchSoakCmd) Help() string {
 The exit status is 1 if something was wrong. ^C ends it in order, with what was seen so far; a second one ends it at once.`
 }
 
-// Run implements the subcommand. What was seen is shown even if something went wrong then.
-func (c *benchSoakCmd) Run() error {
+// Run implements the subcommand.
+func (c *benchSoakCmd) Run() error { return c.beside(c.run) }
+
+// run shows what was measured even if something went wrong then.
+func (c *benchSoakCmd) run() error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -57,7 +61,7 @@ func (c *benchSoakCmd) Run() error {
 func (c *benchSoakCmd) options(command []string) soak.Options {
 	o := soak.Options{
 		Command: command, Conns: c.Conns, Duration: c.Duration, Tide: c.Tide, Pause: c.Pause, Interval: c.Interval,
-		Patience: c.Patience, Seed: c.Seed,
+		Patience: c.Patience, Seed: c.Seed, Busy: c.Busy,
 	}
 	if !c.Quiet {
 		o.Progress, o.Terminal = os.Stderr, isTerminal(os.Stderr)

@@ -11,6 +11,7 @@ import (
 
 // benchStormCmd are the flags of "stillpool bench storm".
 type benchStormCmd struct {
+	busyFlags
 	Stay    int           `default:"1000" help:"Connections that stay and are watched."`
 	Every   time.Duration `default:"100ms" help:"How often they are ticked."`
 	Storm   int           `default:"18000" help:"Connections that are dropped and come back."`
@@ -29,7 +30,9 @@ func (*benchStormCmd) Help() string {
 }
 
 // Run implements the subcommand.
-func (c *benchStormCmd) Run() error {
+func (c *benchStormCmd) Run() error { return c.beside(c.run) }
+
+func (c *benchStormCmd) run() error {
 	ctx, stop := untilInterrupt()
 	defer stop()
 	r, err := c.measure(ctx)
@@ -48,7 +51,7 @@ func (c *benchStormCmd) measure(ctx context.Context) (r *stress.StormResult, err
 	defer runtime.UnlockOSThread()
 	o := stress.StormOptions{
 		Stay: c.Stay, Every: c.Every, Storm: c.Storm, Drop: stress.Drop(c.Drop), Within: c.Within, Quiet: c.Quiet,
-		Settle: orNone(c.Settle), ConnectTimeout: c.Timeout,
+		Settle: orNone(c.Settle), ConnectTimeout: c.Timeout, Busy: c.Busy,
 	}
 	own, err := startServer(ctx, "bench", "subject")
 	if err != nil {

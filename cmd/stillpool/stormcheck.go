@@ -15,19 +15,20 @@ const stormElsewhere = "storm elsewhere"
 
 // compareStorm measures the ticks of those that stay while a storm comes over their server, and before
 // that over another one.
-func compareStorm(ctx context.Context, rounds int, duration time.Duration) (*bench.Comparison, error) {
+func compareStorm(ctx context.Context, o checkOptions) (*bench.Comparison, error) {
 	c := &benchStormCmd{
-		Stay: 1_000, Every: 100 * time.Millisecond, Storm: 18_000, Drop: string(stress.ByReset), Within: time.Second,
-		Settle: 3 * time.Second, Quiet: min(duration, 3*time.Second), Timeout: 10 * time.Second, Control: true,
+		busyFlags: busyFlags{o.busy},
+		Stay:      1_000, Every: 100 * time.Millisecond, Storm: 18_000, Drop: string(stress.ByReset), Within: time.Second,
+		Settle: 3 * time.Second, Quiet: min(o.duration, 3*time.Second), Timeout: 10 * time.Second, Control: true,
 	}
 	result := &bench.Comparison{
 		Name: "storm", Title: fmt.Sprintf("Ticks while %d others are dropped and come back within %v", c.Storm, c.Within),
 		Started: time.Now(), Machine: bench.ThisMachine(),
-		Job:     bench.Job{Tick: &bench.TickOptions{Options: bench.Options{Conns: c.Stay}, Every: c.Every}},
+		Job:     bench.Job{Tick: &bench.TickOptions{Options: bench.Options{Conns: c.Stay, Busy: o.busy}, Every: c.Every}},
 		Servers: []bench.Contestant{{Name: own}, {Name: stormElsewhere}},
 	}
-	for round := range rounds {
-		fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, rounds, own)
+	for round := range o.rounds {
+		fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, o.rounds, own)
 		r, err := c.measure(ctx)
 		if err != nil {
 			return nil, err

@@ -28,7 +28,7 @@ func serveSubject(addr string, to streams, subject func(*slog.Logger) service) e
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
 	s := &serveCmd{Addr: addr, LogLevel: "warn", LogFormat: "text"}
-	l, err := s.listen()
+	l, err := s.listenOn()
 	if err != nil {
 		return err
 	}
@@ -38,5 +38,5 @@ func serveSubject(addr string, to streams, subject func(*slog.Logger) service) e
 	}
 	logger := s.logger(to.err)
 	fmt.Fprintf(to.out, "A subject is at %s\n", s.url(l.Addr()))
-	return supervise(subject(logger), l, drainTime, signals, logger)
+	return supervise(subject(logger), []net.Listener{l}, drainTime, signals, logger)
 }

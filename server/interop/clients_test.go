@@ -15,11 +15,13 @@ const patience = 30 * time.Second
 
 // The clients, and what each of them can.
 var clients = []client{
-	{"gorilla", talkGo(dialGorilla), canSplit | canPing | canRefuse | canForget},
-	{"coder", talkGo(dialCoder), canSplit | canPing | canRefuse | canForget | canKeep},
-	{"gobwas", talkGo(dialGobwas), canSplit | canPing | canRefuse | canForget},
-	{"node", talkNode, canSplit | canPing | canRefuse | canForget | canKeep | canBound | canAsk},
-	{"chromium", talkChromium, canKeep | canBound},
+	{"gorilla", talkGo(dialGorilla), canSplit | canPing | canRefuse | canForget | canOmit},
+	{"coder", talkGo(dialCoder), canSplit | canPing | canRefuse | canForget | canKeep | canOmit},
+	{"gobwas", talkGo(dialGobwas), canSplit | canPing | canRefuse | canForget | canOmit},
+	{"node", talkBy("node"), canOmit | canSplit | canPing | canRefuse | canForget | canKeep | canBound | canAsk},
+	{"chromium", talkChromium, canKeep | canBound | canOmit},
+	{"websockets", talkBy("websockets"), canSplit | canPing | canRefuse | canForget | canKeep | canBound | noEight},
+	{"aiohttp", talkBy("aiohttp"), canPing | canRefuse | canKeep | canBound | noEight},
 }
 
 type client struct {
@@ -29,7 +31,7 @@ type client struct {
 	can  ability
 }
 
-type ability uint8
+type ability uint16
 
 const (
 	canSplit  ability = 1 << iota // send a message in several frames
@@ -39,6 +41,8 @@ const (
 	canKeep                       // offer compression with context takeover
 	canBound                      // bound its own window when the server asks for it
 	canAsk                        // ask for sizes of windows
+	canOmit                       // close without a code
+	noEight                       // refuse windows of 8 bits, which zlib can't deflate with
 )
 
 func (c client) knows(needs ability) bool { return c.can&needs == needs }

@@ -47,7 +47,7 @@ func withEach(t *testing.T, test func(*testing.T, client)) {
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			c.takesPart(t)
+			takesPart(t, c.name)
 			test(t, c)
 		})
 	}

@@ -3,16 +3,17 @@ package interop
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"testing"
 )
 
-// leftOut says why a client does not take part.
+// leftOut says why a client or proxy does not take part.
 var leftOut = map[string]error{}
 
-// takesPart leaves the test out if the client is not there, or fails it if it must be.
-func (c client) takesPart(t *testing.T) {
+// takesPart skips the test if the client or proxy is missing, or fails it if all are required.
+func takesPart(t *testing.T, name string) {
 	t.Helper()
-	switch missing := leftOut[c.name]; {
+	switch missing := leftOut[name]; {
 	case missing != nil && os.Getenv("STILLPOOL_REQUIRE_ALL") == "1":
 		t.Fatalf("%v, and STILLPOOL_REQUIRE_ALL is 1", missing)
 	case missing != nil:
@@ -29,12 +30,28 @@ func withClients(m *testing.M) int {
 	chromium, err := findChromium()
 	note("chromium", err)
 	note("node", findNode())
-	if leftOut["node"] == nil {
-		if node, err = startNode(); err != nil {
-			fmt.Println("node does not start:", err)
+	for _, proxy := range []string{"nginx", "haproxy", "caddy"} {
+		note(proxy, inPath(proxy))
+	}
+	note("engine.io", findEngineIO())
+	for _, name := range []string{"websockets", "aiohttp"} {
+		note(name, findPython(name))
+	}
+	for name, command := range map[string][]string{
+		"node":       {"node", "js/node.mjs"},
+		"websockets": {python, "py/clients.py", "websockets"},
+		"aiohttp":    {python, "py/clients.py", "aiohttp"},
+	} {
+		if leftOut[name] != nil {
+			continue
+		}
+		n, err := startTalker(command...)
+		if err != nil {
+			fmt.Printf("%s does not start: %v\n", name, err)
 			return 1
 		}
-		defer node.stop()
+		talkers[name] = n
+		defer n.stop()
 	}
 	if leftOut["chromium"] == nil {
 		profile, err := os.MkdirTemp("", "stillpool-interop")
@@ -51,6 +68,14 @@ func withClients(m *testing.M) int {
 		defer end()
 	}
 	return m.Run()
+}
+
+// inPath returns an error if a program is not installed.
+func inPath(program string) error {
+	if _, err := exec.LookPath(program); err != nil {
+		return fmt.Errorf("there is no %s in PATH (make proxies installs it)", program)
+	}
+	return nil
 }
 
 func note(client string, missing error) {

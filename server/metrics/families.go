@@ -63,7 +63,7 @@ var families = []family{
 				add(float64(ep.Open), ep.Path)
 			}
 		}},
-	{"endpoint_handed_over", "Whether the endpoint's handlers run on the pool now, because one of them overstayed.", prometheus.GaugeValue, "endpoint",
+	{"endpoint_handed_over", "Whether the endpoint's handlers run on the pool now, because they proved slow.", prometheus.GaugeValue, "endpoint",
 		func(r *reading, add func(float64, ...string)) {
 			for _, ep := range r.Endpoints {
 				add(truth(ep.HandedOver), ep.Path)
@@ -98,6 +98,7 @@ var families = []family{
 		}},
 	counter("accept_rests_total", "Times that accepting rested, with no descriptor or memory left to turn anybody away with.", func(r *reading) uint64 { return r.Rests }),
 	gauge("parting_connections", "Connections now that a shutdown has yet to say goodbye to.", func(r *reading) int { return r.Parting }),
+	counter("read_pauses_total", "Times that the messages of a peer were not read on, because it did not read its answers.", func(r *reading) uint64 { return r.ReadPauses }),
 	counter("pings_sent_total", "Pings to peers that gave no sign of life.", func(r *reading) uint64 { return r.Pings }),
 	counter("protocol_errors_total", "Connections that broke the protocol or a limit after their upgrade.", func(r *reading) uint64 { return r.BadInput }),
 	counter("handler_panics_total", "Panics of handlers.", func(r *reading) uint64 { return r.Panics }),
@@ -150,7 +151,13 @@ var families = []family{
 		lanes(func(l server.Lane) int { return l.Waiting })},
 
 	gauge("loops", "Event loops.", func(r *reading) int { return r.Loops }),
-	counter("loop_depositions_total", "Times that a handler overstayed, and its loop went to another goroutine.", func(r *reading) uint64 { return r.Deposed }),
+	counter("loop_replacements_total", "Times that a loop made no progress for some milliseconds, and another goroutine replaced its own.", func(r *reading) uint64 { return r.Deposed }),
+	{"offloads_total", "Times that the handlers of an endpoint proved slow and went to the pool, or stayed there, by the evidence.", prometheus.CounterValue, "reason",
+		func(r *reading, add func(float64, ...string)) {
+			for i, n := range r.Offloads {
+				add(float64(n), server.OffloadReason(i).String())
+			}
+		}},
 	gauge("run_queue_connections", "Connections that wait now for another turn on their loop.", func(r *reading) int { return r.RunQueue }),
 	{"loop_stalled_seconds", "For how long an event loop has not answered now, the longest of all.", prometheus.GaugeValue, "",
 		func(r *reading, add func(float64, ...string)) { add(seconds(r.LoopStalled)) }},

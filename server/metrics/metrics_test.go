@@ -152,6 +152,7 @@ func TestValues(t *testing.T) {
 		Endpoints:   []server.EndpointStats{{Path: "/ws", Open: 19, HandedOver: true}, {Path: "/echo", Open: 20}},
 	}
 	st.RefusedBy[server.RefusedOrigin], st.ClosedByCause[server.TooSlow] = 21, 22
+	st.Deposed, st.Offloads[server.OffloadSecondOut] = 30, 31
 	st.DroppedNew, st.DroppedOld, st.Slow, st.Shed, st.ShedBytes = 25, 26, 27, 28, 29
 	st.ClosedByCode[server.Code(1001).Class()], st.ClosedByCode[server.PrivateCodes] = 23, 24
 	got := values(t, newCollector(still(st), prometheus.Labels{"server": "a"}))
@@ -173,6 +174,7 @@ func TestValues(t *testing.T) {
 		"endpoint_handed_over endpoint=/ws server=a":      1,
 		"endpoint_handed_over endpoint=/echo server=a":    0,
 		"handshakes_refused_total reason=origin server=a": 21, "connections_closed_total cause=too slow server=a": 22,
+		"loop_replacements_total server=a": 30, "offloads_total reason=second_out server=a": 31, "offloads_total reason=cpu server=a": 0,
 		"messages_dropped_total age=new server=a": 25, "messages_dropped_total age=old server=a": 26, "slow_connections server=a": 27,
 		"backlogs_shed_total server=a": 28, "shed_bytes_total server=a": 29,
 		"close_codes_total code=1001 server=a": 23, "close_codes_total code=private 4000-4999 server=a": 24,
