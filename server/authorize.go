@@ -173,7 +173,7 @@ func (ep *Endpoint) askOrAnswer(w http.ResponseWriter, r *http.Request) (g Grant
 	returned := false
 	defer func() {
 		if !returned {
-			ep.srv.refuseStd(w, r, errFailed)
+			ep.srv.refuseStd(w, errFailed)
 			http.NewResponseController(w).Flush()
 		}
 	}()

@@ -27,7 +27,7 @@ const (
 	RefusedNoMemory                              // Server.InboundBudget: 503
 	RefusedDraining                              // Shutdown or Close was called: 503
 	RefusedUnavailable                           // the server can't serve it for another reason: 503
-	RefusedFailed                                // Options.Authorize panicked: 500
+	RefusedFailed                                // Options.Authorize panicked, or granted what can't be granted: 500
 	RefusedTakeover                              // net/http's connection can't be taken over (ErrTakeover): 501, and 505 for HTTP/2
 
 	// RefusalReasons is how many there are.

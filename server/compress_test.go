@@ -387,7 +387,7 @@ func TestLargeMessagesGoBack(t *testing.T) {
 func TestForward(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		const n = 2 << 20
-		ep := s.Handle("/", Options{MaxMessage: n, Backlog: 16 << 20, SendBuffer: 4096, WriteTimeout: -1})
+		ep := s.Handle("/", Options{MaxMessage: n, Backlog: 16 << 20, PauseReadingAt: 16 << 20, SendBuffer: 4096, WriteTimeout: -1})
 		ep.opts.OnMessage = func(c *Conn, m Message) {
 			for other := range ep.Conns() {
 				if outcome, err := other.Forward(m); outcome == Refused {

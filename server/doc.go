@@ -18,8 +18,8 @@
 //	proxy.go      whom a peer speaks for that is a proxy: preface.go reads what it says before HTTP,
 //	              forwarded.go what it says in it
 //	handshake.go  from the first byte to the upgrade: head.go reads what was asked for, judge.go
-//	              judges it by origin.go and extension.go, authorize.go asks the embedder, and
-//	              refusal.go says no
+//	              judges it by origin.go and extension.go, authorize.go asks the embedder, whose
+//	              answer is in grant.go, and refusal.go says no
 //	turn.go       the right to serve a connection: who has it does what is to be done
 //	decode.go     bytes become messages and control frames, by frame.go and code.go
 //	pause.go      pauses the reading of a peer that does not read its answers

@@ -4,6 +4,7 @@ package server
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -95,6 +96,8 @@ func TestDoors(t *testing.T) {
 		{"HTTP/1.0", with("GET /ws HTTP/1.0"), 426, old},
 		{"HTTP/1.0 that is to be kept alive", headOf("GET /ws HTTP/1.0", "Host: a", "Upgrade: websocket", "Connection: Upgrade, keep-alive"), 426, old},
 		{"HTTP/1.0 without a Host", headOf("GET /ws HTTP/1.0"), 426, old},
+		{"no handshake", headOf(get, "Host: a"), 426, old},
+		{"another version", headOf(get, append(handshakeLines("a")[:3], "Sec-WebSocket-Version: 8", handshakeLines("a")[4])...), 426, old},
 		{"a target of http", with("GET http://example.com/ws HTTP/1.1"), 101, nil},
 		{"a target of ws", with("GET ws://example.com/ws HTTP/1.1"), 101, nil},
 		{"a target of wss", with("GET wss://example.com/ws HTTP/1.1", "Origin: https://example.com"), 101, nil},
@@ -137,11 +140,19 @@ func (c *doorCase) knock(t *testing.T, d door) {
 			t.Errorf("%s: %s is %q, want %q", d.name, name, got, want)
 		}
 	}
-	if c.status == 426 && !strings.Contains(head, "\r\nConnection: Upgrade, close\r\n") {
-		t.Errorf("%s: answered %q", d.name, head)
+	var tokens []string
+	for line := range strings.Lines(head) {
+		if value, ok := strings.CutPrefix(line, "Connection: "); ok {
+			tokens = append(tokens, strings.Split(strings.TrimSpace(value), ", ")...)
+		}
+	}
+	if slices.Sort(tokens); c.status == 426 && !slices.Equal(tokens, []string{"Upgrade", "close"}) {
+		t.Errorf("%s: Connection is %q", d.name, tokens)
 	}
 	if c.status == 101 {
 		p.want(ws.OpText, "early")
+	} else if _, err := io.ReadAll(p.in); err != nil {
+		t.Errorf("%s: instead of the end: %v", d.name, err)
 	}
 }
 

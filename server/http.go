@@ -63,7 +63,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.Handler == nil {
-		s.refuseStd(w, r, errNotFound)
+		s.refuseStd(w, errNotFound)
 		return
 	}
 	s.Handler.ServeHTTP(w, r)

@@ -61,8 +61,8 @@ func (s *Server) open() error {
 		}
 		loops = append(loops, l)
 	}
-	s.running.Store(&loops)
 	s.web = newWeb(s)
+	s.running.Store(&loops)
 	for _, l := range loops {
 		l.start()
 	}

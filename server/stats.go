@@ -79,10 +79,9 @@ type Stats struct {
 	Inflates    Lane // now: its share for inflating long messages
 	Authorizing Lane // now: its share for Options.Authorize
 	// Deposed counts replacements of a loop's goroutine that made no progress for 4 to 8 ms: its handler
-	// takes long, or it lacked a processor. Offloads counts, by OffloadReason, the verdicts that the
-	// handlers of an endpoint are slow and run on the pool.
+	// takes long, or it lacked a processor.
 	Deposed  uint64
-	Offloads [OffloadReasons]uint64
+	Offloads [OffloadReasons]uint64 // verdicts that an endpoint's handlers are slow and run on the pool, by OffloadReason
 
 	Loops    int // event loops; 0 before the server serves
 	RunQueue int // now: connections that wait for another turn on their loop

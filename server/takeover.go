@@ -50,14 +50,14 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var no *refusal
 	if errors.As(err, &no) {
-		ep.srv.refuseStd(w, r, no)
+		ep.srv.refuseStd(w, no)
 		return
 	}
 	left := err == errClientLeft
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", fmt.Errorf("%w: %w", ErrTakeover, err))
-		ep.srv.refuseStd(w, r, errWrap)
+		ep.srv.refuseStd(w, errWrap)
 		return
 	}
 	defer func() {
@@ -154,15 +154,13 @@ func (s *Server) mayCome(r *http.Request) error {
 }
 
 // refuseStd is refuse by net/http, which adds the date and knows what HEAD is.
-func (s *Server) refuseStd(w http.ResponseWriter, r *http.Request, no *refusal) {
-	s.refusedOutside[no.why()].Add(1)
-	maps.Copy(w.Header(), no.fields())
-	if r.ProtoAtLeast(1, 1) {
-		// net/http then ends the connection only if the first line says close and no more.
-		w.Header()["Connection"] = append([]string{"close"}, no.header["Connection"]...)
-	}
-	w.WriteHeader(no.status)
-	io.WriteString(w, no.body())
+func (s *Server) refuseStd(w http.ResponseWriter, r *refusal) {
+	s.refusedOutside[r.why()].Add(1)
+	maps.Copy(w.Header(), r.fields())
+	// net/http ends the connection only if the first line says close, and no more.
+	w.Header()["Connection"] = append([]string{"close"}, r.header["Connection"]...)
+	w.WriteHeader(r.status)
+	io.WriteString(w, r.body())
 }
 
 // takeOver moves a hijacked connection to a loop. What the hijack had buffered are its first frames.

@@ -70,7 +70,7 @@ func (s *serveCmd) checkSocket() error {
 	case err != nil:
 		return err
 	case isSocket && path == "":
-		return errors.New("--addr: want a path behind unix:")
+		return errors.New("--addr: want unix:/path")
 	case isSocket && s.ReusePort:
 		return errors.New("--reuse-port: a unix socket has no port to share")
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/stillpool/stillpool/bench"
 )
 
-// misbehaviour is what handlers do, and how many clients keep them at it.
+// misbehaviour names one thing that handlers do wrong, and the clients that keep them at it.
 type misbehaviour struct {
 	name    string // of the contest, and of its budget
 	what    string // in words

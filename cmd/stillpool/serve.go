@@ -36,7 +36,7 @@ type serveCmd struct {
 	Workers            int           `env:"STILLPOOL_WORKERS" placeholder:"N" help:"Goroutines at the most for handlers that block (default: 1024)."`
 	Poller             string        `default:"epoll" enum:"epoll,easygo" env:"STILLPOOL_POLLER" help:"What waits for the sockets: ${enum}."`
 	ReusePort          bool          `env:"STILLPOOL_REUSE_PORT" help:"Let several processes share the port (SO_REUSEPORT)."`
-	Origins            []string      `env:"STILLPOOL_ORIGINS" placeholder:"ORIGIN" help:"Further origins whose pages may connect, like https://*.example.com:*; repeatable, or with commas."`
+	Origins            []string      `env:"STILLPOOL_ORIGINS" placeholder:"ORIGIN" help:"Further origins whose pages may connect, like https://*.example.com:*, file:// or chrome-extension://id; repeatable, or with commas."`
 	Compression        string        `default:"on" enum:"off,on,context" env:"STILLPOOL_COMPRESSION" help:"permessage-deflate on /echo, where the client offers it: off, on, or with the context kept from message to message."`
 	LogLevel           string        `default:"info" enum:"debug,info,warn,error" env:"STILLPOOL_LOG_LEVEL" help:"How much to log: ${enum}."`
 	LogFormat          string        `default:"text" enum:"text,json" env:"STILLPOOL_LOG_FORMAT" help:"How to log: ${enum}."`

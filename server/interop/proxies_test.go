@@ -45,6 +45,8 @@ var proxyCases = []proxyCase{
 	{name: "nginx", program: "nginx", block: 0, listen: "listen 8000", wrap: nginx, status: 101},
 	{name: "nginx without Host", program: "nginx", block: 0, listen: "listen 8000", wrap: nginx, status: 403,
 		change: [2]string{"proxy_set_header Host $http_host;", ""}},
+	{name: "nginx with X-Forwarded-Host", program: "nginx", block: 0, listen: "listen 8000", wrap: nginx, status: 101,
+		change: [2]string{"proxy_set_header Host ", "proxy_set_header X-Forwarded-Host "}},
 	{name: "nginx with a Host that has no port", program: "nginx", block: 0, listen: "listen 8000", wrap: nginx, status: 403,
 		change: [2]string{"Host $http_host;", "Host $host;"}},
 	{name: "haproxy", program: "haproxy", block: 1, listen: "bind :8000", wrap: haproxy, status: 101},
