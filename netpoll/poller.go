@@ -122,7 +122,7 @@ func (r Ready) String() string {
 // Event says that readiness of the registration named by Token changed.
 type Event struct {
 	Token Token // as given to Add or Modify
-	Ready Ready
+	Ready Ready // the conditions that hold
 }
 
 // Backend names an implementation of Poller.

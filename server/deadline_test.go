@@ -3,6 +3,7 @@
 package server
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -137,11 +138,8 @@ func TestMessageTimeoutHeldUp(t *testing.T) {
 		p.send(message[5:])
 		end := s.now() + 3*ticksOf(timeout)
 		await(t, "time goes on", func() bool { return end.Before(s.now()) })
-		for s.Stats().MessagesIn == 0 {
-			if h, data := p.frame(); h.OpCode == ws.OpClose {
-				t.Fatalf("closed with %q", data)
-			}
-		}
+		// The journal would have the close event if the message were held against its timeout.
+		go io.Copy(io.Discard, p.conn)
 		j.want(t, "message")
 	})
 }

@@ -94,6 +94,8 @@ func (s *Server) spreadGoodbyes(window time.Duration) {
 		window = 0 // nobody is there
 	} else {
 		g.start, g.window = s.now(), ticksOf(window)
+	}
+	if window > 0 {
 		g.grain = drainGrain(g.window, int(s.conns.Load())/len(s.loops()))
 	}
 	g.untold.Store(1) // this function
