@@ -71,10 +71,7 @@ func (s *shift) work() bool {
 	for {
 		i := s.next.begin()
 		if i >= len(s.items) {
-			if !s.next.rest() {
-				return false
-			}
-			return true
+			return s.next.rest()
 		}
 		it := &s.items[i]
 		switch it.what {
