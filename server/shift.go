@@ -66,7 +66,7 @@ func (s *shift) recycle() {
 	shifts.Put(s)
 }
 
-// work does what is in hand, and tells whether this goroutine still serves the loop.
+// work serves the batch and reports whether this goroutine still serves the loop.
 func (s *shift) work() bool {
 	for {
 		i := s.next.begin()
