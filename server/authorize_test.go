@@ -19,6 +19,7 @@ import (
 // TestAuthorize: what Authorize returns decides, by each of the doors, and what it refuses with is
 // what the peer is told.
 func TestAuthorize(t *testing.T) {
+	t.Parallel()
 	const secret = "the password is wrong"
 	login := &Rejection{Status: http.StatusUnauthorized, Header: http.Header{"Www-Authenticate": {"Basic"}}, Body: "who are you?"}
 	injected := &Rejection{Status: 418, Body: "no", Header: http.Header{
@@ -279,6 +280,7 @@ func TestAuthorizePeerGone(t *testing.T) {
 // TestAuthorizeClientLeaves: the end of the client's stream, in order or by a reset, ends the context of Authorize by each of the doors, and
 // whatever Authorize answers then, the connection is never opened.
 func TestAuthorizeClientLeaves(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]error{"granted": nil, "rejected": errors.New("no")} {
 		for reset, end := range map[bool]string{false: "in order", true: "by a reset"} {
 			for behind, bytes := range map[string][]byte{"nothing": nil, "frames": cat(frame(ws.OpText, "early"), fragment(ws.OpText, false, "half"))} {
@@ -335,6 +337,7 @@ func TestAuthorizeHalfClose(t *testing.T) {
 
 // TestAuthorizeFreesPlaces: clients that leave, while they are asked about or wait for it, make room at once for one that stays.
 func TestAuthorizeFreesPlaces(t *testing.T) {
+	t.Parallel()
 	for reset, end := range map[bool]string{false: "in order", true: "by a reset"} {
 		t.Run(end, func(t *testing.T) {
 			onPollers(t, func(t *testing.T, s *Server) {

@@ -73,6 +73,7 @@ type doorCase struct {
 
 // TestDoors has requests that are answered alike by each of the doors, with compression and without.
 func TestDoors(t *testing.T) {
+	t.Parallel()
 	const get = "GET /ws HTTP/1.1"
 	with := func(line string, headers ...string) []byte {
 		return headOf(line, append(handshakeLines("example.com"), headers...)...)

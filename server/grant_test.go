@@ -75,6 +75,7 @@ func grantCases() []grantCase {
 // TestGrant: what Authorize grants arrives by each of the doors, with compression and without, and what can't be granted is
 // answered with 500 and logged with its name.
 func TestGrant(t *testing.T) {
+	t.Parallel()
 	for _, c := range grantCases() {
 		t.Run(c.name, func(t *testing.T) {
 			onPollers(t, func(t *testing.T, s *Server) {
@@ -150,6 +151,7 @@ func (c *grantCase) answered(t *testing.T, door, head string, compressed bool) {
 // TestMountedHeaders: the headers that a ResponseWriter has go out with the 101, before those of a grant and by the same rules; with a
 // rejection they go out as ever.
 func TestMountedHeaders(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		before http.Header
 		grantCase
