@@ -34,6 +34,8 @@ func (a *Alarm) Close() error      { return ErrUnsupported }
 type Acks struct {
 	Since       time.Duration
 	Outstanding bool
+	Unsent      bool
+	Unanswered  bool
 }
 
 func ThreadID() int                                   { return 0 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"runtime"
 	"sync"
@@ -41,7 +42,7 @@ var misdeeds = []misdeed{
 	{name: "dereference nil", do: func(*misScene, *Conn) { misNil.Store(misNowhere().Load()) }, breaks: true},
 	{name: "panic deep down", do: func(*misScene, *Conn) { lifeDeep(100_000, func() { panic("deep down") }) }, breaks: true, heavy: true},
 	{name: "Goexit", do: func(*misScene, *Conn) { runtime.Goexit() }, breaks: true},
-	{name: "allocate 100 MB", do: func(*misScene, *Conn) { misTouch(100 << 20) }, heavy: true},
+	{name: "allocate 100 MB", do: func(*misScene, *Conn) { misTouch(min(100<<20, math.MaxInt>>8)) }, heavy: true}, // 8 MB of 32 bits of addresses
 	{name: "Close", do: func(_ *misScene, c *Conn) { c.Close() }, ofConn: true},
 	{name: "CloseWith", do: func(_ *misScene, c *Conn) { c.CloseWith(CodePolicy, "no") }, ofConn: true},
 	{name: "CloseWith and Close", do: func(_ *misScene, c *Conn) { c.CloseWith(CodePolicy, "no"); c.Close(); c.Close() }, ofConn: true},

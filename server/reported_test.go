@@ -127,16 +127,19 @@ func (r *reported) check(t *testing.T, conn net.Conn) {
 	if got := resp.Header.Get("Sec-WebSocket-Extensions"); (got != "") != r.compressed {
 		t.Errorf("extensions %q", got)
 	}
-	f, err := ws.ReadFrame(in)
+	h, err := ws.ReadHeader(in)
+	must(t, err)
+	payload := make([]byte, h.Length)
+	_, err = io.ReadFull(in, payload)
 	must(t, err)
 	if r.code == 0 {
-		if f.Header.OpCode != ws.OpText || string(f.Payload) != r.echoed {
-			t.Errorf("opcode %d, %q, want %q", f.Header.OpCode, f.Payload, r.echoed)
+		if h.OpCode != ws.OpText || string(payload) != r.echoed {
+			t.Errorf("opcode %d, %q, want %q", h.OpCode, payload, r.echoed)
 		}
 		return
 	}
-	if code, _ := ws.ParseCloseFrameData(f.Payload); f.Header.OpCode != ws.OpClose || Code(code) != r.code {
-		t.Errorf("opcode %d, %x, want a close frame with %d", f.Header.OpCode, f.Payload, r.code)
+	if code, _ := ws.ParseCloseFrameData(payload); h.OpCode != ws.OpClose || Code(code) != r.code {
+		t.Errorf("opcode %d, %x, want a close frame with %d", h.OpCode, payload, r.code)
 	}
 	if rest, err := io.ReadAll(in); len(rest) > 0 || err != nil {
 		t.Errorf("behind the close frame: %x, %v", rest, err)

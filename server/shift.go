@@ -66,15 +66,12 @@ func (s *shift) recycle() {
 	shifts.Put(s)
 }
 
-// work does what is in hand, and tells whether this goroutine still serves the loop.
+// work serves the batch and reports whether this goroutine still serves the loop.
 func (s *shift) work() bool {
 	for {
 		i := s.next.begin()
 		if i >= len(s.items) {
-			if !s.next.rest() {
-				return false
-			}
-			return true
+			return s.next.rest()
 		}
 		it := &s.items[i]
 		switch it.what {

@@ -19,12 +19,6 @@ func unreadBy(t *testing.T, p *peer) (n int) {
 	return n + p.in.Buffered()
 }
 
-// unread reports whether something has come that was not read yet.
-func (c *Conn) unread() bool {
-	n, err := unix.IoctlGetInt(int(c.fd), unix.TIOCINQ)
-	return err == nil && n > 0
-}
-
 // TestWaiting: every byte that was taken for a peer is somewhere, and the handle says where.
 func TestWaiting(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {

@@ -103,8 +103,9 @@ func TestUnixSocket(t *testing.T) {
 	hear(t, conn)
 	// The proxy is believed: one connection for each client, and the host that it was asked for.
 	client := http.Header{"X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Host": {"public.example"}, "Origin": {"https://public.example"}}
-	if _, err := dialAt(t, at[0], "ws", client); err != nil {
-		t.Error(err)
+	behind, err := dialAt(t, at[0], "ws", client)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, p.log)
 	}
 	if _, err := dialAt(t, at[0], "ws", client); !errors.Is(err, ws.StatusError(http.StatusTooManyRequests)) {
 		t.Errorf("the second of a client: %v", err)
@@ -113,11 +114,13 @@ func TestUnixSocket(t *testing.T) {
 	if status != exitFailed || !strings.Contains(errs, path) || !strings.Contains(errs, "in use") {
 		t.Errorf("a second process: status %d, %q", status, errs)
 	}
+	behind.Close()
 	p.Process.Signal(syscall.SIGTERM)
-	if code, _ := closeFrame(t, conn); code != 1001 {
+	code, _ := closeFrame(t, conn)
+	if code != 1001 {
 		t.Errorf("the client was told %d", code)
 	}
-	conn.Close()
+	ws.WriteFrame(conn, ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(code, ""))))
 	if status := p.ends(t); status != exitOK {
 		t.Errorf("status %d\n%s", status, p.log)
 	}
