@@ -13,7 +13,7 @@ import (
 
 // Grant is what [Options.Authorize] gives to a handshake that it accepts. The zero value accepts it as it is.
 type Grant struct {
-	// Value is the [Conn.Value] of the connection, from before its OnOpen on.
+	// Value becomes the [Conn.Value] of the connection before its OnOpen.
 	Value any
 	// Header is sent with the 101 response, as a Set-Cookie for sticky sessions. What the handshake itself says is left
 	// out: Connection, Content-Length, Date, Keep-Alive, Trailer, Transfer-Encoding, Upgrade, and every name that
@@ -28,7 +28,7 @@ type Grant struct {
 
 // Rejection is an error by which [Options.Authorize] chooses the answer to a handshake that it rejects.
 type Rejection struct {
-	// Status is of 300 to 599, except 304, which has no body; any other becomes 403 (forbidden).
+	// Status lies in 300 to 599, except 304, which has no body; any other becomes 403 (forbidden).
 	Status int
 	// Header goes with it, as WWW-Authenticate or Location do. A name that is no token is left out, and so is what
 	// frames the answer; control characters in values become blanks.
