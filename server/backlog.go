@@ -180,9 +180,18 @@ func (b *backlog) sent(n int) {
 	if b.aging = done < len(live); b.aging {
 		b.count(&live[done], -n)
 		b.since = live[done].at
-		live[done].region.consumed(live[done].data[n:])
+		b.consume(&live[done], n)
 	}
 	b.pass(done)
+}
+
+// consume gives back the memory of the first n bytes of a segment, if it lies in a region. Such a segment is one
+// frame, or the payload of one. Its header is gone then, so begun must not read it.
+func (b *backlog) consume(s *segment, n int) {
+	if s.region != nil && n > 0 {
+		s.kind = rest
+		s.region.consumed(s.data[n:])
+	}
 }
 
 // pass takes n segments off the front. They are moved up when as many have gone as are left, so that

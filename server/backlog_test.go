@@ -345,6 +345,33 @@ func TestBacklogPongWaitsForTheFrame(t *testing.T) {
 	}
 }
 
+// TestBacklogBegunInARegion: of a large frame the header's page is given back while the frame is sent. It is still a
+// frame that has begun, before which no pong goes and of which cut keeps the rest.
+func TestBacklogBegunInARegion(t *testing.T) {
+	t.Parallel()
+	body := bytes.Repeat([]byte("x"), 3*regionFrom)
+	frame := appendFrame(nil, ws.OpBinary, body)
+	for name, put := range map[string]func(*backlog){
+		"copied":     func(b *backlog) { b.add(appendHeader(nil, ws.OpBinary, len(body)), body, frames, 0) },
+		"droppable":  func(b *backlog) { b.add(appendHeader(nil, ws.OpBinary, len(body)), body, message, 0) },
+		"compressed": func(b *backlog) { b.share(frame, nil, frames, 0) },
+	} {
+		for _, sent := range []int{1, 2, 2 * regionFrom, 2*regionFrom + 1} {
+			b := new(backlog)
+			put(b)
+			b.add(nil, appendFrame(nil, ws.OpText, []byte("next")), frames, 0)
+			b.sent(sent)
+			if !b.inFrame() {
+				t.Fatalf("%s, %d bytes are sent: no frame has begun", name, sent)
+			}
+			b.cut()
+			if rest := bytes.Join(b.vectors(make([][]byte, 0, 16)), nil); !bytes.Equal(rest, frame[sent:]) {
+				t.Errorf("%s, %d bytes are sent: %d are kept, want %d", name, sent, len(rest), len(frame)-sent)
+			}
+		}
+	}
+}
+
 // TestBacklogFreesWhatIsSent: a sent segment is not kept alive by the array it was in.
 func TestBacklogFreesWhatIsSent(t *testing.T) {
 	t.Parallel()
