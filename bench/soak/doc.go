@@ -9,7 +9,7 @@
 //   - Every message has a label that says whose it is and which one, and a body that follows from label and
 //     seed. So what is torn, changed, repeated, swapped, left out or for somebody else is seen by who gets it.
 //   - What the server accepts (Sent or Queued) goes into a chain of its own order, and so does what the client
-//     hears. Where a close frame came, which is behind everything accepted, the chains must be equal; otherwise
+//     hears. Where the server closed first, its close frame is behind everything accepted and the chains must be equal; otherwise
 //     the client may have heard less, but nothing else. Where the endpoint lets old messages make way for new
 //     ones, there may be gaps, and the last that was accepted must be there. Broadcasts are numbered apart.
 //   - What the client sent the server must have heard, all of it where the way the client left allows that.
