@@ -180,6 +180,9 @@ func TestFlatness(t *testing.T) {
 
 // TestJudge: a connection with nothing wrong, and with each thing wrong.
 func TestJudge(t *testing.T) {
+	byServer := func(o *outcome, r *record) {
+		o.way.causes, r.Cause = []server.Cause{server.ClosedLocally}, server.ClosedLocally
+	}
 	for _, c := range []struct {
 		change func(o *outcome, r *record)
 		want   string
@@ -190,16 +193,23 @@ func TestJudge(t *testing.T) {
 		{func(o *outcome, r *record) { r.Got, o.broke = 2, true }, ""},
 		{func(o *outcome, r *record) { r.Got, o.way.whole = 2, false }, ""},
 		{func(o *outcome, r *record) { o.heard.got = 6 }, "the client heard more than was said"},
-		{func(o *outcome, r *record) { o.heard.got = 4 }, "the client has not heard all that was accepted"},
+		{func(o *outcome, r *record) { byServer(o, r); o.heard.got = 4 }, "the client has not heard all that was accepted"},
+		{func(o *outcome, r *record) { o.heard.got = 4 }, ""},
 		{func(o *outcome, r *record) { o.heard.chain++ }, "the client heard other messages than were accepted, or in another order"},
 		{func(o *outcome, r *record) { r.AllFrom, r.AllTo = 1, 3 }, ""},
-		{func(o *outcome, r *record) { r.AllFrom = 0 }, "the client has not heard all broadcasts"},
-		{func(o *outcome, r *record) { r.AllTo = 5 }, "the client has not heard all broadcasts"},
+		{func(o *outcome, r *record) { byServer(o, r); r.AllFrom = 0 }, "the client has not heard all broadcasts"},
+		{func(o *outcome, r *record) { byServer(o, r); r.AllTo = 5 }, "the client has not heard all broadcasts"},
+		{func(o *outcome, r *record) { r.AllTo = 5 }, ""},
 		{func(o *outcome, r *record) { r.AllTo, r.Path, o.place = 5, "/refusing", placeAt("/refusing") }, ""},
 		{func(o *outcome, r *record) { r.Path, o.place, o.heard.got = "/old-dropped", placeAt("/old-dropped"), 4 }, ""},
 		{func(o *outcome, r *record) { r.Path, o.place, o.heard.got = "/latest-kept", placeAt("/latest-kept"), 6 }, "the client heard more than was said"},
-		{func(o *outcome, r *record) { r.Path, o.place, r.Last = "/latest-kept", placeAt("/latest-kept"), 4 }, "the client has not heard the last that was accepted"},
 		{func(o *outcome, r *record) {
+			byServer(o, r)
+			r.Path, o.place, r.Last = "/latest-kept", placeAt("/latest-kept"), 4
+		}, "the client has not heard the last that was accepted"},
+		{func(o *outcome, r *record) { r.Path, o.place, r.Last = "/latest-kept", placeAt("/latest-kept"), 4 }, ""},
+		{func(o *outcome, r *record) {
+			byServer(o, r)
 			r.Path, o.place, r.Last, o.heard.allLast = "/latest-kept", placeAt("/latest-kept"), 4, true
 		}, ""},
 		{func(o *outcome, r *record) {
