@@ -28,7 +28,7 @@ EMULATED = arm:qemu-arm arm64:qemu-aarch64 s390x:qemu-s390x
 UNEMULATED = ^Test(AcceptQueue|Acked|UnsentLowWater|SendQueue|ConnectFromSource|ResidentOfThisProcess)$$
 PORTABLE = ^(Test(Backlog|Budget|Clauses|Forwarded|Trust|ParseHeader|AppendHeader|Prepared|ParseClose|AppendClose|ValidSoFar|HeadersOf|Head|Inflate|Slide|Squeeze|Origin|ParseOrigin|Preface|Refusal)|Fuzz(Negotiate|Head|Decode|Backlog|Forwarded|Inflate|Preface))
 
-.PHONY: help run test test-arch bench report tools check million soak profile fuzz lint build chromium node clients proxies qemu
+.PHONY: words help run test test-arch bench report tools check million soak profile fuzz lint build chromium node clients proxies qemu
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 11
@@ -118,6 +118,9 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 			echo "$$f in $$p" && go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $(FUZZFLAGS) $$p || exit 1; \
 		done; \
 	done
+
+words: ## list the words in comments, strings and pages that have a plainer or more exact one
+	@go run .ci/words.go
 
 lint: ## gofmt, go vet and staticcheck, also for a system without a backend and for other architectures
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "gofmt: the files above"; exit 1; }
