@@ -33,7 +33,7 @@ func attacked(t *testing.T, addr, duration string) (faults []string) {
 	fault := func(format string, values ...any) { faults = append(faults, fmt.Sprintf(format, values...)) }
 	file := filepath.Join(t.TempDir(), "result.json")
 	args := "bench attack --addr " + addr + " --pid " + strconv.Itoa(os.Getpid()) + " --json " + file +
-		" --conns 20 --rate 100 --newcomers 10 --hostile 40 --warmup 0s --settle 0s --drip 20ms --duration " + duration
+		" --conns 20 --rate 100 --newcomers 10 --hostile 44 --warmup 0s --settle 0s --drip 20ms --duration " + duration
 	if status, _, errs := ran(strings.Fields(args)...); status != exitOK {
 		t.Fatalf("status %d: %s", status, errs)
 	}
