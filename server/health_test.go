@@ -123,6 +123,7 @@ func TestHealthyLoopGone(t *testing.T) {
 	onPollers(t, func(t *testing.T, s *Server) {
 		s.Loops = 2
 		serve(t, s)
+		await(t, "it listens", func() bool { return s.Ready() == nil })
 		must(t, s.loops()[0].poll.Close())
 		await(t, "the loop is gone", func() bool {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
