@@ -30,12 +30,12 @@ import (
 // lifeMount serves an endpoint from somebody else's http.Server, and returns its address.
 func lifeMount(t testing.TB, srv *Server, path string, ep *Endpoint, l net.Listener) string {
 	t.Helper()
-	mux := http.NewServeMux()
-	mux.Handle(path, ep)
-	lifeHTTPServer(t, mux, l)
 	if srv.Logger == nil {
 		srv.Logger = slog.New(new(lifeLog))
 	}
+	mux := http.NewServeMux()
+	mux.Handle(path, ep)
+	lifeHTTPServer(t, mux, l)
 	t.Cleanup(func() { lifeEnd(t, srv) })
 	return l.Addr().String()
 }
