@@ -102,6 +102,10 @@ func (c *Conn) askForLife(now wheel.Time) {
 // noAnswer gives up a peer that did not answer in time, unless the ping is still under way behind bytes that
 // it acknowledges.
 func (c *Conn) noAnswer(now wheel.Time) {
+	if c.unheard() { // the pong may be among what is not read
+		c.alive = now
+		return
+	}
 	switch a, ok := c.acks(); {
 	case ok && a.Unsent && !a.Unanswered: // the peer does not read, and its kernel acknowledges the probes
 		c.alive = now

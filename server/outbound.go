@@ -206,7 +206,7 @@ func (c *Conn) flushed() {
 	c.unrank()
 	c.out.recycle()
 	c.out = nil
-	c.state &^= stPaused
+	c.unpause()
 	if c.state.has(stWriting) {
 		c.state &^= stWriting
 		if err := c.loop.poll.Modify(int(c.fd), c.token(), netpoll.Read); err != nil {

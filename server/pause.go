@@ -31,7 +31,7 @@ func (c *Conn) pace() {
 		c.ep.opts.pausesReading(c.out.own, c.out.held, c.state.has(stPaused))
 	switch {
 	case !pause:
-		c.state &^= stPaused
+		c.unpause()
 	case !c.state.has(stPaused):
 		c.state |= stPaused
 		c.loop.stats.readPauses.Add(1)
@@ -45,6 +45,23 @@ func (c *Conn) resumeReading() {
 		c.nudge()
 	}
 	c.state &^= stPaused
+}
+
+// unpause ends a pause. A peer that could not send the rest of a message has all its time again, and the idle
+// timeout, which did not run, begins anew. c.mu must be held.
+func (c *Conn) unpause() {
+	if !c.state.has(stPaused) {
+		return
+	}
+	c.state &^= stPaused
+	now := c.loop.srv.now()
+	if c.state.has(stHalf) {
+		c.began = now
+	}
+	if c.idleTimeout() > 0 {
+		c.heard = now
+	}
+	c.placeSooner()
 }
 
 // withheld reports whether reading is paused and a data frame comes next. Owner only, c.mu must be held.

@@ -377,3 +377,56 @@ func TestSlotSet(t *testing.T) {
 		}
 	}
 }
+
+// TestPauseStopsTheClock: while reading is paused, no time of the peer's runs; after it, it has all of it again.
+func TestPauseStopsTheClock(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		const timeout = time.Hour
+		p, c, j := slowPeer(t, s, Options{OnMessage: echo, IdleTimeout: timeout, MessageTimeout: timeout})
+		pausedByAnswers(t, p, c, j, 20_000)
+		quietly(t, c, func() {
+			late := s.now() - 2*ticksOf(timeout)
+			c.state |= stHalf
+			c.began, c.heard = late, late
+			c.expire(s.now())
+			if c.state.has(stCloseSent | stDead) {
+				t.Fatal("it is closed while it is not read")
+			}
+			c.unpause()
+			c.expire(s.now())
+			if c.state.has(stCloseSent|stDead) || c.began == late || c.heard == late {
+				t.Error("when it is read again, the time of the pause counts")
+			}
+			c.state &^= stHalf
+		})
+	})
+}
+
+// TestUnreadIsNotSilence: while a handler runs, the peer's silence proves nothing.
+func TestUnreadIsNotSilence(t *testing.T) {
+	onPollers(t, func(t *testing.T, s *Server) {
+		const timeout = time.Hour
+		conns, release := make(chan *Conn, 1), make(chan bool)
+		s.Handle("/", Options{IdleTimeout: timeout, Keepalive: timeout, OnMessage: func(c *Conn, m Message) {
+			conns <- c
+			<-release
+			echo(c, m)
+		}})
+		p := open(t, serve(t, s), "/")
+		p.send(frame(ws.OpText, "busy"))
+		c := receive(t, "the message", conns)
+		c.mu.Lock()
+		c.state |= stPinged
+		c.noAnswer(s.now())
+		c.state &^= stPinged
+		c.heard = s.now() - 2*ticksOf(timeout)
+		c.expire(s.now())
+		ended := c.state.has(stCloseSent | stDead)
+		c.mu.Unlock()
+		close(release)
+		if ended {
+			t.Error("a peer that is not read is given up")
+		}
+		p.want(ws.OpText, "busy")
+	})
+}

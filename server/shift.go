@@ -61,7 +61,7 @@ func (s *shift) recycle() {
 	s.loop.watch.replacing.Lock()
 	defer s.loop.watch.replacing.Unlock()
 	clear(s.items)
-	s.items, s.req = s.items[:0], Request{}
+	s.items, s.req, s.tickOf = s.items[:0], Request{}, 0
 	s.next.start() // of a batch of nothing, in no goroutine's hands
 	shifts.Put(s)
 }

@@ -47,7 +47,7 @@ func (c *Conn) expire(now wheel.Time) {
 	case c.parting() && !now.Before(c.partsAt()):
 		c.startClose(c.loop.srv.goodbye())
 	case c.listens() && !now.Before(c.heard+c.idleTimeout()):
-		c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
+		c.idleExpired(now)
 	case c.keepsAlive() && !now.Before(c.asksAt()):
 		c.askForLife(now)
 	}
@@ -69,10 +69,23 @@ func (c *Conn) stageExpired() {
 	}
 }
 
+// unheard reports whether something may have come that is not read, as while a handler runs. Then the peer's
+// silence proves nothing: its window may be closed, so that not even a pong gets through. c.mu must be held.
+func (c *Conn) unheard() bool { return c.state.has(stTurn | stParked | stReadable | stQueued) }
+
+// idleExpired ends a connection whose peer has sent nothing, unless that may be for want of being read.
+func (c *Conn) idleExpired(now wheel.Time) {
+	if c.unheard() {
+		c.heard = now
+		return
+	}
+	c.startClose(Closing{Cause: Idle, Code: CodeGoingAway, Reason: "idle timeout"})
+}
+
 // messageExpired ends a connection whose message is not whole in time, unless the rest may have come
 // and not be read, as while a handler runs: then it is looked at again soon.
 func (c *Conn) messageExpired(now wheel.Time) {
-	if c.state.has(stTurn | stParked | stReadable | stQueued) {
+	if c.unheard() {
 		c.began = now - c.messageTimeout() + min(c.messageTimeout(), messageGrace)
 		return
 	}
@@ -92,6 +105,10 @@ func (c *Conn) oweTick(w *worker, placed wheel.Time) {
 	// The grid was coarser when the place was set. The tick was moved, and is not late by as much.
 	if due.Before(placed) {
 		due = placed
+	}
+	// The time of a loop can step back by a millisecond, when a stop of the process is found.
+	if w.now.Before(due) {
+		due = w.now
 	}
 	late := uint32(w.now-due) / c.every
 	w.tickOf, w.tickAt = c.id, due+wheel.Time(late*c.every)
@@ -211,9 +228,9 @@ func (c *Conn) maxQueueAge() wheel.Time {
 	return ticksOf(c.ep.opts.MaxQueueAge)
 }
 
-// halfReceived tells whether the timeout of a message runs.
+// halfReceived reports whether the timeout of a message runs. While reading is paused it does not.
 func (c *Conn) halfReceived() bool {
-	return c.state.has(stHalf) && !c.inStage() && c.messageTimeout() > 0
+	return c.state.has(stHalf) && !c.state.has(stPaused) && !c.inStage() && c.messageTimeout() > 0
 }
 
 func (c *Conn) messageTimeout() wheel.Time {
