@@ -177,12 +177,21 @@ func (ep *Endpoint) askOrAnswer(w http.ResponseWriter, r *http.Request) (g Grant
 			http.NewResponseController(w).Flush()
 		}
 	}()
+	if ep.srv.web.has(r) { // a later request on the server's own listener: its limits hold
+		ctx, cancel := ep.srv.withTimeout(r.Context(), ep.srv.handshakeTimeout())
+		defer cancel()
+		defer context.AfterFunc(ep.srv.wanted, cancel)()
+		r = r.WithContext(ctx)
+	}
 	g, err = ep.ask(r)
 	returned = true
 	switch r.Context().Err() {
 	case nil:
 		return g, err
-	case context.Canceled: // by net/http, because the client left
+	case context.Canceled:
+		if ep.srv.Draining() {
+			return g, errAuthorizeSlow
+		}
 		return g, errClientLeft
 	}
 	return g, errAuthorizeSlow

@@ -51,7 +51,7 @@ func lifeEachHandler(t *testing.T, test func(t *testing.T, b netpoll.Backend, ha
 
 // lifeSlow marks an endpoint slow for as long as a test may take.
 func lifeSlow(ep *Endpoint) {
-	until := ep.srv.now() + ticksOf(time.Hour)
+	until := ep.srv.now() + ticksOf(time.Hour/2)
 	ep.slow.until.Store(uint32(until) | 1)
 	ep.slowTicks.until.Store(uint32(until) | 1)
 }

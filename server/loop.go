@@ -112,7 +112,7 @@ func (l *loop) run(s *shift) {
 func (l *loop) gather(s *shift) bool {
 	wait, wake := l.fallAsleep()
 	if s.sparse {
-		l.watch.postpone(wait)
+		l.watch.postpone(s, wait)
 	}
 	n, err := l.poll.Wait(s.events[:], wait)
 	if err != nil {
@@ -145,7 +145,7 @@ func (l *loop) gather(s *shift) bool {
 	}
 	s.next.start()
 	if len(s.items) > 0 {
-		l.watch.batchStarts(planned)
+		l.watch.batchStarts(s, planned)
 	}
 	return true
 }

@@ -35,6 +35,7 @@ type slowness struct {
 	span  atomic.Uint32 // for how long it was meant, after the last verdict on a replaced handler
 
 	calls, slow, long atomic.Int64 // on the pool, since the last verdict: all, from slowCall, from longCall
+	inside            atomic.Int64 // calls on the pool that have not returned
 	offloads          [OffloadReasons]atomic.Uint64
 
 	mu       sync.Mutex // a leaf
@@ -129,7 +130,7 @@ func (s *slowness) is(now wheel.Time) bool {
 	switch {
 	case until == 0:
 		return false
-	case now.Before(wheel.Time(until)):
+	case ahead(now, until):
 		return true
 	case s.stillSlow():
 		s.keep(now, until)
@@ -152,14 +153,23 @@ func (s *slowness) keep(now wheel.Time, until uint32) {
 // active reports whether handlers are offloaded at now, and decides nothing.
 func (s *slowness) active(now wheel.Time) bool {
 	until := s.until.Load()
-	return until != 0 && now.Before(wheel.Time(until))
+	return until != 0 && ahead(now, until)
+}
+
+// ahead reports whether until is to come, within an hour. An until of weeks ago, when the wheel's time has gone
+// half round since, is not.
+func ahead(now wheel.Time, until uint32) bool {
+	const hour = wheel.Time(3_600_000)
+	return wheel.Time(until)-now-1 < hour
 }
 
 // marked is active at the present. A server that has not started has no time, and marks nothing.
 func (s *slowness) marked(srv *Server) bool { return s.until.Load() != 0 && s.active(srv.now()) }
 
 // stillSlow reports whether the calls on the pool were slow, or have not even ended: where the lane is full.
-func (s *slowness) stillSlow() bool { return s.slowCalls() || s.lane.full() }
+func (s *slowness) stillSlow() bool {
+	return s.slowCalls() || s.calls.Load() == 0 && s.inside.Load() > 0 || s.lane.full()
+}
 
 func (s *slowness) slowCalls() bool {
 	calls := s.calls.Load()

@@ -20,6 +20,7 @@ type shift struct {
 	due    [batchDue]wheel.ID
 
 	sparse bool // the loop has waited for more than a millisecond
+	putOff bool // the watchdog's alarm was set to a period after the end of the current or last wait
 	next   progress
 
 	fetched uint32 // means nothing: it is what keeps fetch from being optimised away
@@ -61,7 +62,7 @@ func (s *shift) recycle() {
 	s.loop.watch.replacing.Lock()
 	defer s.loop.watch.replacing.Unlock()
 	clear(s.items)
-	s.items, s.req, s.tickOf = s.items[:0], Request{}, 0
+	s.items, s.req, s.tickOf, s.putOff = s.items[:0], Request{}, 0, false
 	s.next.start() // of a batch of nothing, in no goroutine's hands
 	shifts.Put(s)
 }

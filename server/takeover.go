@@ -54,6 +54,10 @@ func (ep *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	left := err == errClientLeft
+	if err != nil && !left { // no error that is not known may let a client in
+		ep.srv.refuseStd(w, errFailed)
+		return
+	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		ep.srv.log().Error("upgrade failed", "path", ep.path, "error", fmt.Errorf("%w: %w", ErrTakeover, err))
@@ -180,7 +184,10 @@ func (ep *Endpoint) takeOver(conn net.Conn, buffered *bufio.Reader, r *http.Requ
 		return err
 	}
 	srv := ep.srv
-	peer, _ := netpoll.RemoteAddr(fd) // a peer that is gone by now is noticed by the loop
+	peer, err := netpoll.RemoteAddr(fd)
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); err != nil && ok { // it is reset by now, and no unix socket
+		peer = tcp.AddrPort()
+	}
 	c := srv.newConn(int32(fd), peer)
 	if through != nil && through.proxied {
 		c.speakFor(through.remote)

@@ -37,9 +37,6 @@ type watch struct {
 	shift atomic.Pointer[shift]
 	alarm *netpoll.Alarm
 	armed atomic.Bool
-	// putOff says that the alarm was set to a period after the end of the present or last wait. It belongs
-	// to the goroutine that serves the loop.
-	putOff bool
 
 	seen   uint64 // progress at the last look
 	looked time.Time
@@ -65,31 +62,32 @@ func (w *watch) arm() {
 
 // batchStarts has the alarm fire within a period. If the loop was not woken before the end of its wait,
 // postpone has seen to that: one system call less for each wake-up of a loop that little is asked of.
-func (w *watch) batchStarts(planned bool) {
+func (w *watch) batchStarts(s *shift, planned bool) {
 	w.thread.note()
-	if w.putOff && !planned && w.armed.Load() {
+	if s.putOff && !planned && w.armed.Load() {
 		w.alarm.Set(lookEvery)
 	}
-	w.putOff = false
+	s.putOff = false
 	w.arm()
 }
 
 // postpone keeps the alarm from firing during a wait of d. A wait of less than zero has no end.
-func (w *watch) postpone(d time.Duration) {
+func (w *watch) postpone(s *shift, d time.Duration) {
 	if d < 0 {
 		w.disarm()
 	} else if w.armed.Load() {
 		w.thread.wanted.Store(true) // the wait may change the thread
 		w.alarm.Set(d + lookEvery)
-		w.putOff = true
+		s.putOff = true
 	}
 }
 
 // disarm ends the looking until the next arm.
 func (w *watch) disarm() {
-	if w.armed.CompareAndSwap(true, false) {
+	if w.armed.Load() {
 		w.thread.wanted.Store(true)
 		w.alarm.Stop()
+		w.armed.Store(false) // last: a look meanwhile may then leave an alarm set, and never one that is not
 	}
 }
 

@@ -76,11 +76,13 @@ func (w *worker) start(s *slowness) time.Time {
 		w.running.Store(s)
 		return time.Time{}
 	}
+	s.inside.Add(1)
 	return time.Now()
 }
 
 func (w *worker) timed(s *slowness, start time.Time) {
 	if w.role != onLoop {
+		s.inside.Add(-1)
 		s.took(time.Since(start))
 		return
 	}
