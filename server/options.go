@@ -111,7 +111,7 @@ type Options struct {
 	// the client gets 503, and its result is dropped. Its context ends too when the client leaves, and then the
 	// connection has no OnOpen. It runs on the pool that Server.Workers bounds: one that heeds its context frees its
 	// place at once. For a request that net/http has read it runs on that request's goroutine, for as long as the
-	// request's context says. A panic is logged, and the client gets 500.
+	// request's context says; on the server's own listener also within Server.HandshakeTimeout. A panic is logged, and the client gets 500.
 	Authorize func(r *http.Request) (Grant, error)
 	// Plain serves requests at the endpoint's path whose Upgrade header does not name websocket, so that a page
 	// and a socket may share a path. They may be of any method, and ask for another protocol. It runs as
