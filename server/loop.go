@@ -207,8 +207,8 @@ func (l *loop) takeQueues(s *shift) {
 	}
 }
 
-// fallAsleep works out how long the loop may wait, and until when by the server's clock, and says so to those
-// who bring it work.
+// fallAsleep returns how long the loop may wait, and until when by the server's clock. It notes that the loop
+// sleeps, so that new work wakes it.
 func (l *loop) fallAsleep() (wait, wake time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

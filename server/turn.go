@@ -33,7 +33,7 @@ func (c *Conn) event(w *worker, r netpoll.Ready) {
 	// So a batch of connections that were quiet before is bounded too, and those that prove to be bulk
 	// have the rest of their share in a later one.
 	w.brief = w.batchRead >= batchBytes
-	if !c.state.has(stQueued) { // who has had its share comes behind the others, whatever more it sends
+	if !c.state.has(stQueued) { // a connection that had its share comes behind the others
 		t = c.takeTurn(w)
 	}
 	c.mu.Unlock()
