@@ -54,7 +54,9 @@ func TestBusyProcesses(t *testing.T) {
 			cpu, err := bench.CPUTime(pid)
 			return err != nil || cpu > 50*time.Millisecond
 		})
-		if got, own := niceOf(t, pid), niceOf(t, os.Getpid()); got != own {
+		// 0 is the calling thread. The first one of the process may have the lowest priority: a test that started a
+		// hostile process may have run there.
+		if got, own := niceOf(t, pid), niceOf(t, 0); got != own {
 			t.Errorf("priority %d, want %d", got, own)
 		}
 		syscall.Kill(pid, syscall.SIGTERM) // as timeout(1) does to the whole group
