@@ -73,6 +73,9 @@ func TestSoakFindsFaults(t *testing.T) {
 			o.Patience = time.Second // what never comes is waited for
 			o.things = quick(things, func(x *thing) bool { return !strings.HasPrefix(x.name, "stall") })
 			o.goings = quick(goings, func(x *thing) bool { return x.weight > 2 && x.at == nil || x.name == "be closed in order" })
+			// What is accepted must all arrive only where the server closes first, and little of it is broadcasts.
+			o.goings = append(o.goings, slices.Repeat([]*thing{named(goings, "be closed in order")}, 12)...)
+			o.things = append(o.things, slices.Repeat([]*thing{named(things, "ask for a broadcast")}, 6)...)
 			var found Counts
 			for range attempts {
 				if name != leakyMemory {
@@ -92,6 +95,11 @@ func TestSoakFindsFaults(t *testing.T) {
 			t.Errorf("found %v, want one of %q", found, f.what)
 		})
 	}
+}
+
+// named returns the one of a name.
+func named(all []*thing, name string) *thing {
+	return all[slices.IndexFunc(all, func(x *thing) bool { return x.name == name })]
 }
 
 // quick leaves out what takes long.
