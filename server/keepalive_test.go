@@ -58,6 +58,13 @@ func onUnix(t *testing.T, s *Server, o Options) (p *peer, c *Conn, j journal) {
 	t.Helper()
 	j = newJournal()
 	s.Handle("/", j.keep(o))
+	p = openUnix(t, s)
+	return p, j.want(t, "open").conn, j
+}
+
+// openUnix runs s on a unix socket and opens a connection to its endpoint "/".
+func openUnix(t *testing.T, s *Server, headers ...string) *peer {
+	t.Helper()
 	l := lifeUnix(t)
 	lifeServeOn(t, s, l)
 	t.Cleanup(func() { s.Close() })
@@ -65,10 +72,10 @@ func onUnix(t *testing.T, s *Server, o Options) (p *peer, c *Conn, j journal) {
 	must(t, err)
 	t.Cleanup(func() { conn.Close() })
 	must(t, conn.SetDeadline(time.Now().Add(bound)))
-	p = &peer{t: t, in: bufio.NewReader(conn), to: conn}
-	p.send(upgradeTo("/"))
+	p := &peer{t: t, in: bufio.NewReader(conn), to: conn}
+	p.send(upgradeTo("/", headers...))
 	p.upgraded()
-	return p, j.want(t, "open").conn, j
+	return p
 }
 
 // silentFor makes it so long ago that c gave its last sign of life, and has its place come up.

@@ -3,7 +3,6 @@
 package server
 
 import (
-	"bufio"
 	"net"
 	"net/http"
 	"testing"
@@ -37,16 +36,7 @@ func (v way) meet(t *testing.T, s *Server, o Options, headers ...string) (p *pee
 	ep := s.Handle("/", j.keep(o))
 	switch {
 	case v.unix:
-		l := lifeUnix(t)
-		lifeServeOn(t, s, l)
-		t.Cleanup(func() { s.Close() })
-		conn, err := net.Dial("unix", l.Addr().String())
-		must(t, err)
-		t.Cleanup(func() { conn.Close() })
-		must(t, conn.SetDeadline(time.Now().Add(bound)))
-		p = &peer{t: t, in: bufio.NewReader(conn), to: conn}
-		p.send(upgradeTo("/", headers...))
-		p.upgraded()
+		p = openUnix(t, s, headers...)
 	case v.mounted:
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
