@@ -40,16 +40,8 @@ func startAs(t *testing.T, script string, files []*os.File, addresses int, args 
 		t.Fatal(err)
 	}
 	c := &child{Cmd: exec.Command("sh", append([]string{"-c", script + `; exec "$0" "$@"`, self, "serve"}, args...)...), log: new(journal)}
-	c.Env = append(os.Environ(), asCommand+"=1")
-	c.Stderr, c.ExtraFiles = c.log, files
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
+	c.ExtraFiles = files
+	out := c.launch(t)
 	lines := bufio.NewScanner(out)
 	var at []string
 	for len(at) < addresses && lines.Scan() {

@@ -119,13 +119,9 @@ type child struct {
 	log *journal
 }
 
-func startChild(t *testing.T, args ...string) *child {
+// launch starts the process as this command, for the time of the test, and returns its output.
+func (c *child) launch(t *testing.T) io.Reader {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &child{Cmd: exec.Command(self, append([]string{"serve", "--addr", "127.0.0.1:0"}, args...)...), log: new(journal)}
 	c.Env = append(os.Environ(), asCommand+"=1")
 	c.Stderr = c.log
 	out, err := c.StdoutPipe()
@@ -136,6 +132,17 @@ func startChild(t *testing.T, args ...string) *child {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
+	return out
+}
+
+func startChild(t *testing.T, args ...string) *child {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &child{Cmd: exec.Command(self, append([]string{"serve", "--addr", "127.0.0.1:0"}, args...)...), log: new(journal)}
+	out := c.launch(t)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatalf("no address: %v\n%s", err, c.log)
